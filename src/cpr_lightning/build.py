@@ -1,0 +1,26 @@
+"""Objects from ``_target_`` configurations: the one place that turns names into code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from cpr_lightning.errors import SettingsError
+
+
+def build(config: Mapping[str, Any], **others: Any) -> Any:
+    """Call ``config["_target_"]`` with the other keys as arguments.
+
+    Raises:
+        SettingsError: the target is unknown, or does not take these arguments.
+    """
+    try:
+        return instantiate(dict(config), **others, _convert_="all")
+    except InstantiationException as error:
+        # What the target itself raised says more than Hydra's wrapping.
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, (TypeError, ImportError, AttributeError)):
+            raise cause from error
+        reason = str(error).strip().splitlines()[0]
+        raise SettingsError(f"{config.get('_target_')} cannot be built: {reason}") from error

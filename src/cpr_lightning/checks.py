@@ -1,0 +1,88 @@
+"""Settings that are refused before any work, each with a sentence."""
+
+from omegaconf import DictConfig, OmegaConf
+
+from cpr_lightning.errors import SettingsError
+from cpr_lightning.settings import Settings
+
+_HINTS = {
+    "dataset.root": "the folder that holds the categories",
+    "category": "which product, the name of a folder in dataset.root",
+}
+
+
+def check_settings(config: DictConfig) -> Settings:
+    """A composed configuration as typed settings.
+
+    Raises:
+        SettingsError: a key is not set, or values make no sense, alone or together.
+    """
+    for key in sorted(OmegaConf.missing_keys(config)):
+        raise SettingsError(f"{key} is not set ({_HINTS.get(key, 'required')}); add {key}=… to the command.")
+    settings = OmegaConf.to_object(config)
+    assert isinstance(settings, Settings)
+    problem = _problem(settings)
+    if problem is not None:
+        raise SettingsError(problem)
+    return settings
+
+
+def _problem(settings: Settings) -> str | None:
+    retrieval, training, scoring = settings.retrieval, settings.training, settings.scoring
+    at_least_one = {
+        "image_size": settings.image_size,
+        "retrieval.neighbors": retrieval.neighbors,
+        "retrieval.blocks": retrieval.blocks,
+        "retrieval.clusters": retrieval.clusters,
+        "retrieval.codebook_vectors": retrieval.codebook_vectors,
+        "retrieval.codebook_restarts": retrieval.codebook_restarts,
+        "branch.dim": settings.branch.dim,
+        "training.batch_size": training.batch_size,
+        "training.pairs": training.pairs,
+        "training.power": training.power,
+        "training.checkpoint_every": training.checkpoint_every,
+        "scoring.top_pixels": scoring.top_pixels,
+        "calibration.images": settings.calibration.images,
+        "foreground.vectors": settings.foreground.vectors,
+    }
+    for key, value in at_least_one.items():
+        if value < 1:
+            return f"{key}={value} must be 1 or more."
+    shares = {
+        "training.defect_probability": training.defect_probability,
+        "training.augment_probability": training.augment_probability,
+        "foreground.border": settings.foreground.border,
+        "foreground.centre": settings.foreground.centre,
+    }
+    for key, value in shares.items():
+        if not 0 <= value <= 1:
+            return f"{key}={value} must lie in [0, 1]."
+    not_negative = {
+        "seed": settings.seed,
+        "training.max_steps": training.max_steps or 0,
+        "training.learning_rate": training.learning_rate,
+        "training.weight_decay": training.weight_decay,
+        "training.workers": training.workers or 0,
+        "scoring.blur_sigma": scoring.blur_sigma,
+        "calibration.sigmas": settings.calibration.sigmas,
+    }
+    for key, value in not_negative.items():
+        if value < 0:
+            return f"{key}={value} must not be negative."
+    if not 0 <= retrieval.ignored_blocks < retrieval.blocks**2:
+        return (
+            f"retrieval.ignored_blocks={retrieval.ignored_blocks} must leave at least one of the "
+            f"{retrieval.blocks**2} blocks (retrieval.blocks={retrieval.blocks})."
+        )
+    if any(window < 1 or window % 2 == 0 for window in retrieval.windows):
+        return f"retrieval.windows={retrieval.windows}: a window has an odd number of cells on a side."
+    if len(retrieval.windows) != len(settings.backbone.layers):
+        return (
+            f"retrieval.windows={retrieval.windows} and backbone.layers={settings.backbone.layers} must be of one "
+            "length: a window for each scale."
+        )
+    if settings.image_size < 32:
+        return f"image_size={settings.image_size} is too small; the features would have fewer than 8 cells on a side."
+    if not settings.category.strip():
+        return "category is empty."
+    return None

@@ -1,0 +1,80 @@
+"""The command line: ``cpr <verb> [key=value …]``."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from cpr_lightning.errors import CprError
+
+_VERBS = {
+    "train": "learn from the good images of a product, then test; also sweeps (-m)",
+    "evaluate": "test a run again",
+    "predict": "score images with a run: scores, neighbors and heat maps",
+    "tiny": "write a small generated data set, to try things out",
+}
+
+_HELP = """\
+cpr: find defects in images of a product from good images alone (Cascade Patch Retrieval, arXiv 2308.06748)
+
+  cpr tiny root=DIR                                    {tiny}
+  cpr train dataset=mvtec dataset.root=DIR category=bottle variant=cpr|fast|faster
+                                                       {train}
+  cpr train dataset=folder dataset.good=DIR category=NAME [dataset.defective=DIR dataset.masks=DIR]
+                                                       the same, on your own images
+  cpr evaluate run=RUN_DIR [dataset.root=DIR]          {evaluate}
+  cpr predict run=RUN_DIR images=FILE_OR_DIR           {predict}
+
+Try it in five minutes, without data or a GPU:
+  cpr tiny root=tiny
+  cpr train dataset=tiny dataset.root=tiny category=washer backbone.name=resnet18 backbone.weights=random training.max_steps=40 training.batch_size=4
+
+`cpr VERB --help` lists a verb's keys. Exit status: 0 done; 1 done, but something was found or failed on the way (a
+defective part, an unreadable image); 2 could not run.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_HELP.format(**_VERBS), end="")
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        from cpr_lightning import __version__
+
+        print(f"cpr-lightning {__version__}")
+        return 0
+    verb, *rest = words
+    if verb not in _VERBS:
+        near = get_close_matches(verb, _VERBS, n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else "."
+        print(f"cpr: there is no verb `{verb}`{hint} Verbs: {', '.join(_VERBS)}.", file=sys.stderr)
+        return 2
+    # Verbs are loaded when they are asked for: torch and lightning take seconds to import.
+    run: Callable[[list[str]], int] = import_module(f"cpr_lightning.verbs.{verb}").main
+    try:
+        return run(rest)
+    except KeyboardInterrupt:
+        print("cpr: interrupted; what was written so far is whole.", file=sys.stderr)
+        return 130
+    except CprError as error:
+        print(f"cpr: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno is None and error.__cause__ is None:
+            raise
+        print(f"cpr: {_system_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _system_sentence(error: OSError) -> str:
+    """What the operating system refused, with the file and, for the usual causes, what to do."""
+    reason = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = {
+        "No space left on device": " Free some space, or write elsewhere (hydra.run.dir=…, index_cache=…).",
+        "Permission denied": " Choose a folder that you may write to (hydra.run.dir=…, output=…).",
+    }.get(os.strerror(error.errno) if error.errno else "", "")
+    return f"{where}{reason}.{remedy} Files that were written before are whole."

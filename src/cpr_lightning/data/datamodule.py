@@ -1,0 +1,132 @@
+"""Training pairs for Lightning."""
+
+import os
+from pathlib import Path
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cpr_lightning.data.augmentation import Augmentation
+from cpr_lightning.data.defect_sources import TextureFolder, generated_texture
+from cpr_lightning.data.images import read_image
+from cpr_lightning.data.layouts import Samples
+from cpr_lightning.data.pairs import Onward, Pair, PairDataset, collate
+from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.settings import TrainingSettings
+
+_CACHE_BYTES = 2 * 1024**3  # decoded references kept in memory, at most
+
+
+class ReferenceImages:
+    """Reads references by row, resized; keeps what it has decoded while there is room.
+
+    Args:
+        paths: of the references.
+        size: pixels on a side.
+    """
+
+    def __init__(self, paths: list[Path], size: int) -> None:
+        self.paths = paths
+        self.size = size
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._room = _CACHE_BYTES // (size * size * 3)
+
+    def __len__(self) -> int:
+        """Number of references."""
+        return len(self.paths)
+
+    def __call__(self, row: int) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; not to be written to."""
+        image = self._kept.get(row)
+        if image is None:
+            image = read_image(self.paths[row], self.size)
+            if len(self._kept) < self._room:
+                self._kept[row] = image
+        return image
+
+
+class PairDataModule(lightning.LightningDataModule):
+    """Query and reference pairs of one category.
+
+    The offline index must be set (:meth:`use_index`) before training starts; the callback ``OfflineIndex`` does so.
+
+    Args:
+        samples: the category.
+        settings: of training.
+        image_size: pixels on a side.
+        seed: of the run.
+        steps: optimiser steps of the whole training.
+    """
+
+    def __init__(self, samples: Samples, settings: TrainingSettings, *, image_size: int, seed: int, steps: int) -> None:
+        super().__init__()
+        self.samples = samples
+        self.settings = settings
+        self.seed = seed
+        self.steps = steps
+        self.images = ReferenceImages([sample.image for sample in samples.references], image_size)
+        # Made here, so that a wrong folder is refused before the index is built.
+        source = settings.anomaly_sources
+        self.defects = SyntheticDefects(
+            samples.kind.value,
+            generated_texture if source is None else TextureFolder(Path(source).expanduser()),
+            probability=settings.defect_probability,
+        )
+        self._neighbors: Tensor | None = None
+        self._foreground: Tensor | None = None
+
+    def use_index(self, neighbors: Tensor, foreground: Tensor | None) -> None:
+        """Tell which references go together.
+
+        Args:
+            neighbors: (R, K) rows, each reference's nearest others.
+            foreground: (R, h, w) sharpened foreground maps, or None.
+        """
+        self._neighbors = neighbors
+        self._foreground = foreground
+
+    def train_dataloader(self) -> DataLoader[Pair]:
+        """Pairs from the step on at which a resumed training was interrupted."""
+        if self._neighbors is None:
+            raise RuntimeError("The offline index is not set: train with the callback OfflineIndex.")
+        trainer = self.trainer
+        batch = self.settings.batch_size
+        per_step = batch * (trainer.accumulate_grad_batches if trainer else 1)
+        dataset = PairDataset(
+            self.images,
+            self._neighbors,
+            self.defects,
+            Augmentation(self.settings.augment_probability),
+            self._foreground,
+            self.seed,
+            self.steps * per_step,
+        )
+        workers = loader_workers(self.settings.workers)
+        return DataLoader(
+            dataset,
+            batch_size=batch,
+            sampler=Onward((trainer.global_step if trainer else 0) * per_step, len(dataset)),
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=_single_threaded,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def loader_workers(asked: int | None) -> int:
+    """Loader processes: as asked, else one less than the cores, at most 4, so that the training step keeps a core."""
+    if asked is not None:
+        return asked
+    return max(0, min(4, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 1))
+
+
+def _single_threaded(worker: int) -> None:
+    """Keep a worker to one core: OpenCV's and torch's own threads would fight with the training step for the others."""
+    del worker
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

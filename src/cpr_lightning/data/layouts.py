@@ -1,0 +1,213 @@
+"""Where a data set keeps its images: one class per layout on disk, all giving the same :class:`Samples`."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from cpr_lightning.data.images import is_image, list_images
+from cpr_lightning.data.tiny import TINY_CATEGORIES, write_tiny
+from cpr_lightning.errors import DataError, SettingsError
+from cpr_lightning.settings import Kind
+
+MVTEC_CATEGORIES = {
+    **dict.fromkeys(
+        [
+            "bottle",
+            "cable",
+            "capsule",
+            "hazelnut",
+            "metal_nut",
+            "pill",
+            "screw",
+            "toothbrush",
+            "transistor",
+            "zipper",
+        ],
+        Kind.object,
+    ),
+    **dict.fromkeys(["carpet", "grid", "leather", "tile", "wood"], Kind.texture),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image.
+
+    Attributes:
+        image: its file.
+        mask: the file of its defect mask; None for a good image, or where none was given.
+        label: 1 if defective, from the folder (a mask can vanish when it is resized).
+        defect: name of the defect, ``good`` if there is none.
+    """
+
+    image: Path
+    mask: Path | None
+    label: int
+    defect: str
+
+    @property
+    def name(self) -> str:
+        """How the image is called in files: ``<defect>/<stem>``."""
+        return f"{self.defect}/{self.image.stem}"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A category: the references to learn from, and what to test with."""
+
+    category: str
+    kind: Kind
+    references: list[Sample]
+    test: list[Sample]
+
+
+class MvtecLayout:
+    """``<root>/<category>/{train/good, test/<defect>, ground_truth/<defect>/<stem>_mask}``, as MVTec AD has it.
+
+    A category of one's own in this layout works too, when ``dataset.kind`` says what it shows.
+    """
+
+    known = MVTEC_CATEGORIES
+
+    def __init__(self, root: str, kind: Kind | None = None, **others: object) -> None:
+        del others  # keys that all data sets share, and this one has no use for
+        self.root = Path(root).expanduser()
+        self.kind = kind
+
+    def samples(self, category: str) -> Samples:
+        """All images of a category.
+
+        Raises:
+            DataError: the root, the category or its images are missing (says what is there), or a mask is missing.
+            SettingsError: the kind of an unknown category was not given.
+        """
+        folder = _category_folder(self.root, category)
+        kind = self.kind or self.known.get(category)
+        if kind is None:
+            raise SettingsError(
+                f"{category} is not a known category ({', '.join(sorted(self.known))}); "
+                "say what it shows with dataset.kind=object or dataset.kind=texture."
+            )
+        good = folder / "train" / "good"
+        references = [Sample(path, None, 0, "good") for path in _images_in(good, "the good images to learn from")]
+        test_folder = folder / "test"
+        if not test_folder.is_dir():
+            raise DataError(f"{test_folder} does not exist; it should hold good/ and a folder for each sort of defect.")
+        test = []
+        for defect in sorted(path for path in test_folder.iterdir() if path.is_dir()):
+            for image in filter(is_image, sorted(defect.iterdir())):
+                if defect.name == "good":
+                    test.append(Sample(image, None, 0, "good"))
+                else:
+                    mask = _find_mask(folder / "ground_truth" / defect.name, Path(image.stem), image)
+                    test.append(Sample(image, mask, 1, defect.name))
+        return Samples(category, kind, references, test)
+
+
+class TinyLayout(MvtecLayout):
+    """The generated data set of ``cpr tiny``; written to ``root`` when it is not there yet."""
+
+    known = {name: Kind(kind) for name, kind in TINY_CATEGORIES.items()}  # noqa: RUF012
+
+    def samples(self, category: str) -> Samples:
+        """All images of a category; see :meth:`MvtecLayout.samples`."""
+        if not any((self.root / name).is_dir() for name in self.known):
+            write_tiny(self.root)
+        return super().samples(category)
+
+
+class FolderLayout:
+    """One's own images: a folder of good ones; optionally folders of test images and of masks, anywhere.
+
+    Args:
+        root: what relative folders are relative to.
+        kind: object (default) or texture.
+        good: images to learn from.
+        test_good: good images to test with; None holds out every fifth of ``good``, if there are defective images.
+        defective: images with defects; a sub-folder's name is the name of the defect.
+        masks: their masks, at the same relative path, with or without ``_mask``, with any image extension.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        kind: Kind | None = None,
+        good: str | None = None,
+        test_good: str | None = None,
+        defective: str | None = None,
+        masks: str | None = None,
+        **others: object,
+    ) -> None:
+        del others
+        base = Path(root).expanduser() if root else Path()
+        if good is None:
+            raise SettingsError("dataset.good is not set: the folder with images of good parts.")
+        self.kind = kind or Kind.object
+        self.good = base / Path(good).expanduser()
+        self.test_good = base / Path(test_good).expanduser() if test_good else None
+        self.defective = base / Path(defective).expanduser() if defective else None
+        self.masks = base / Path(masks).expanduser() if masks else None
+
+    def samples(self, category: str) -> Samples:
+        """All images; ``category`` is the name that the run gives to the product.
+
+        Raises:
+            DataError: a folder is missing or holds no image, or a mask is missing.
+        """
+        good = [Sample(path, None, 0, "good") for path in _images_below(self.good, "dataset.good")]
+        test = []
+        if self.test_good is not None:
+            test = [Sample(path, None, 0, "good") for path in _images_below(self.test_good, "dataset.test_good")]
+        elif self.defective is not None:
+            test, good = good[4::5], [sample for number, sample in enumerate(good) if number % 5 != 4]
+        if self.defective is not None:
+            for image in _images_below(self.defective, "dataset.defective"):
+                place = image.relative_to(self.defective).with_suffix("")
+                mask = None if self.masks is None else _find_mask(self.masks, place, image)
+                test.append(Sample(image, mask, 1, "_".join(place.parent.parts) or "defective"))
+        return Samples(category, self.kind, good, test)
+
+
+def _category_folder(root: Path, category: str) -> Path:
+    if not root.is_dir():
+        raise DataError(f"dataset.root={root} is not a folder. Give the folder that holds the categories.")
+    folder = root / category
+    if folder.is_dir():
+        return folder
+    there = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    near = get_close_matches(category, there, n=1)
+    raise DataError(
+        f"{root} holds no category {category}"
+        + (f"; did you mean {near[0]}?" if near else ".")
+        + (f" It holds: {', '.join(there)}." if there else " It holds no folder at all.")
+    )
+
+
+def _images_in(folder: Path, what: str) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} does not exist; it should hold {what}.")
+    images = [path for path in sorted(folder.iterdir()) if is_image(path)]
+    if not images:
+        raise DataError(f"{folder} holds no image; it should hold {what}.")
+    return images
+
+
+def _images_below(folder: Path, key: str) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{key}={folder} is not a folder.")
+    images = list_images(folder)
+    if not images:
+        raise DataError(f"{key}={folder} holds no image.")
+    return images
+
+
+def _find_mask(folder: Path, place: Path, image: Path) -> Path:
+    parent = folder / place.parent
+    for stem in (f"{place.name}_mask", place.name):
+        for path in sorted(parent.glob(f"{stem}.*")):
+            if is_image(path):
+                return path
+    raise DataError(
+        f"The mask of the defective image {image} is missing: neither {parent / place.name}_mask.png nor "
+        f"{parent / place.name}.png (or with another extension) exists."
+    )

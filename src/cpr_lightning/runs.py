@@ -1,0 +1,188 @@
+"""What a run leaves on disk, and how it is loaded again.
+
+``config.yaml`` every setting · ``model.safetensors`` local branch, foreground and codebook · ``bank/`` what is kept per
+reference: FAISS indexes, histograms, foreground maps, names · ``neighbors.csv`` · ``calibration.json`` ·
+``environment.json``. Results (metrics, predictions, pictures) are written by :mod:`cpr_lightning.results`.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from yaml import YAMLError
+
+from cpr_lightning.errors import RunError
+from cpr_lightning.evaluation.calibration import Calibration
+from cpr_lightning.files import replaced, write_text
+from cpr_lightning.model.backbone import Backbone
+from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures
+from cpr_lightning.model.foreground import Foreground
+from cpr_lightning.model.global_retrieval import GlobalRetrieval
+from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.model.local_branch import LocalBranch
+from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.settings import Settings
+
+_INCOMPLETE = "the run is incomplete. Finish it with `cpr train resume={}`, or train it again."
+
+
+@dataclass
+class Run:
+    """A trained run, ready to score images."""
+
+    folder: Path
+    settings: Settings
+    cascade: CascadePatchRetrieval
+    references: list[str]  # paths of the reference images, in the order of the bank
+    calibration: Calibration
+
+
+def create_backbone(settings: Settings) -> Backbone:
+    """The frozen backbone that the settings name."""
+    chosen = settings.backbone
+    return Backbone(chosen.name, chosen.weights, chosen.layers, seed=settings.seed)
+
+
+def create_branch(settings: Settings, backbone: Backbone) -> LocalBranch | None:
+    """A local branch with weights of the run's seed, or None (ablation no_local)."""
+    if not settings.branch.enabled:
+        return None
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return LocalBranch(backbone.channels, settings.branch.dim)
+
+
+def feature_shapes(settings: Settings, backbone: Backbone) -> list[tuple[int, int, int]]:
+    """(H, W, D) of the bank's features, per scale."""
+    grids = [backbone.grid(layer, settings.image_size) for layer in range(len(backbone.channels))]
+    dims = backbone.channels if not settings.branch.enabled else [settings.branch.dim] * len(grids)
+    return [(grid, grid, dim) for grid, dim in zip(grids, dims, strict=True)]
+
+
+def assemble(
+    settings: Settings, features: LocalFeatures, index: ReferenceIndex, bank: ReferenceBank
+) -> CascadePatchRetrieval:
+    """The cascade from its parts."""
+    foreground = None
+    if index.foreground_weight is not None and index.foreground_bias is not None:
+        foreground = Foreground(index.foreground_weight, index.foreground_bias)
+    retrieval = settings.retrieval
+    return CascadePatchRetrieval(
+        features,
+        GlobalRetrieval(index.codebook, index.histograms, retrieval.ignored_blocks, retrieval.divergence),
+        bank,
+        foreground,
+        index.foreground_maps,
+        neighbors=retrieval.neighbors,
+        windows=retrieval.windows,
+        scoring=settings.scoring,
+    )
+
+
+def save_settings(folder: Path, settings: Settings) -> None:
+    """Write ``config.yaml``: every key, nothing left to defaults that may change."""
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(settings)))
+
+
+def load_settings(folder: Path) -> Settings:
+    """Read ``config.yaml`` of a run.
+
+    Raises:
+        RunError: the folder is no run, or was made by a version with other keys.
+    """
+    path = folder / "config.yaml"
+    if not folder.is_dir():
+        raise RunError(f"run={folder} is not a folder. Give the folder that `cpr train` printed at its end.")
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {folder} is not the folder of a run.")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.load(path))
+        settings = OmegaConf.to_object(merged)
+    except (OmegaConfBaseException, YAMLError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(
+            f"{path} cannot be used ({reason}). It was damaged, or made by another version of cpr-lightning; see the "
+            "version in environment.json and install that one, or train the run again."
+        ) from error
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def save_model(folder: Path, features: LocalFeatures, index: ReferenceIndex, references: list[str]) -> None:
+    """Write ``model.safetensors``, ``neighbors.csv`` and the bank's part of the index."""
+    tensors = {"codebook": index.codebook}
+    if index.foreground_weight is not None and index.foreground_bias is not None:
+        tensors |= {"foreground.weight": index.foreground_weight, "foreground.bias": index.foreground_bias}
+    if features.branch is not None:
+        tensors |= {f"branch.{name}": value for name, value in features.branch.state_dict().items()}
+    with replaced(folder / "model.safetensors") as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+    index.save(folder / "bank" / "references.safetensors")
+    write_text(folder / "bank" / "references.txt", "\n".join(references) + "\n")
+    rows = [
+        [references[row], *(references[other] for other in index.neighbors[row].tolist())] for row in range(len(index))
+    ]
+    header = ["path", *(f"neighbor_{rank}" for rank in range(1, index.neighbors.shape[1] + 1))]
+    write_csv(folder / "neighbors.csv", header, rows)
+
+
+def load_run(folder: Path, device: torch.device) -> Run:
+    """Load a finished run.
+
+    Raises:
+        RunError: a file is missing, damaged, or does not go with the others.
+        WeightsError: the backbone's weights are not to be had.
+    """
+    settings = load_settings(folder)
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise RunError(f"{path} is missing: {_INCOMPLETE.format(folder)}")
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise RunError(f"{path} is cut short or damaged ({error}). Copy it again, or train the run again.") from error
+    backbone = create_backbone(settings)
+    features = LocalFeatures(backbone, create_branch(settings, backbone))
+    _load_branch(features, tensors, path)
+    index = ReferenceIndex.load(folder / "bank" / "references.safetensors")
+    bank = ReferenceBank.load(folder / "bank", feature_shapes(settings, backbone), settings.bank.codec)
+    names = folder / "bank" / "references.txt"
+    references = names.read_text(encoding="utf-8").splitlines() if names.is_file() else []
+    if not len(index) == len(bank) == len(references):
+        raise RunError(
+            f"The bank in {folder / 'bank'} does not fit together: features of {len(bank)} references, histograms of "
+            f"{len(index)}, names of {len(references)}. Copy the run again, or train it again."
+        )
+    calibration = Calibration.load(folder / "calibration.json")
+    cascade = assemble(settings, features, index, bank).to(device)
+    return Run(folder, settings, cascade, references, calibration)
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _load_branch(features: LocalFeatures, tensors: dict[str, Tensor], path: Path) -> None:
+    if features.branch is None:
+        return
+    state = {name.removeprefix("branch."): value for name, value in tensors.items() if name.startswith("branch.")}
+    try:
+        features.branch.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise RunError(
+            f"{path} does not fit the branch of config.yaml ({reason}). The files belong to two runs."
+        ) from error
+    features.eval()

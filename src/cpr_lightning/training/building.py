@@ -1,0 +1,122 @@
+"""Building the offline index from a category's references."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from cpr_lightning.data.datamodule import ReferenceImages
+from cpr_lightning.errors import DataError
+from cpr_lightning.model.backbone import Backbone
+from cpr_lightning.model.foreground import Foreground, fit_foreground
+from cpr_lightning.model.global_retrieval import (
+    assign_codes,
+    block_divergence,
+    block_histograms,
+    fit_codebook,
+    nearest,
+    trimmed_distance,
+)
+from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
+
+_BATCH = 16
+_FOREGROUND_WORDS = 2
+
+
+class IndexSettings(NamedTuple):
+    """All that an index depends on, beside the images and the backbone."""
+
+    retrieval: RetrievalSettings
+    foreground: ForegroundSettings | None  # None: no foreground branch
+    seed: int
+
+
+def build_index(
+    backbone: Backbone, images: ReferenceImages, settings: IndexSettings, device: torch.device
+) -> ReferenceIndex:
+    """Codebook, histograms, neighbors and foreground of a category's references.
+
+    Raises:
+        DataError: there are fewer references than ``retrieval.neighbors``.
+    """
+    retrieval = settings.retrieval
+    if len(images) < max(2, retrieval.neighbors):
+        raise DataError(
+            f"There are {len(images)} good images, but retrieval.neighbors={retrieval.neighbors} asks for as many "
+            f"references (and training for two at least). Add good images, or lower retrieval.neighbors."
+        )
+    rng = np.random.default_rng(settings.seed)
+    with tempfile.TemporaryDirectory(prefix="cpr-index-") as scratch:
+        features = _raw_features(backbone, images, Path(scratch), device)
+        codebook = _codebook(features, retrieval.clusters, retrieval, settings.seed, rng)
+        codes = _codes(features, codebook, device)
+        histograms = block_histograms(torch.from_numpy(codes), retrieval.clusters, retrieval.blocks)
+        foreground = None
+        if settings.foreground is not None:
+            words = codes
+            if settings.foreground.method is Reading.official:
+                words = _codes(features, _codebook(features, _FOREGROUND_WORDS, retrieval, settings.seed, rng), device)
+            foreground = fit_foreground(features, words, settings.foreground, rng)
+        maps = None if foreground is None else _maps(foreground, features)
+    return ReferenceIndex(
+        codebook=torch.from_numpy(codebook),
+        histograms=histograms,
+        neighbors=_neighbors(histograms, retrieval),
+        foreground_weight=None if foreground is None else foreground.weight,
+        foreground_bias=None if foreground is None else foreground.bias,
+        foreground_maps=maps,
+    )
+
+
+def _raw_features(backbone: Backbone, images: ReferenceImages, scratch: Path, device: torch.device) -> np.ndarray:
+    """First-scale raw features of all references, (R, C, h, w), in a file: they may be larger than the memory."""
+    cells = backbone.grid(0, images.size)
+    shape = (len(images), backbone.channels[0], cells, cells)
+    features = np.lib.format.open_memmap(scratch / "features.npy", mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(images), _BATCH):
+        rows = range(start, min(start + _BATCH, len(images)))
+        batch = torch.from_numpy(np.stack([images(row) for row in rows])).to(device)
+        features[rows.start : rows.stop] = backbone(batch)[0].cpu().numpy()
+    return features
+
+
+def _codebook(
+    features: np.ndarray, clusters: int, settings: RetrievalSettings, seed: int, rng: np.random.Generator
+) -> np.ndarray:
+    cells = features.shape[0] * features.shape[2] * features.shape[3]
+    chosen = np.sort(rng.choice(cells, min(settings.codebook_vectors, cells), replace=False))
+    image, row, column = np.unravel_index(chosen, (features.shape[0], *features.shape[2:]))
+    return fit_codebook(features[image, :, row, column], clusters, settings.codebook_restarts, seed)
+
+
+def _codes(features: np.ndarray, codebook: np.ndarray, device: torch.device) -> np.ndarray:
+    centres = torch.from_numpy(codebook).to(device)
+    parts = [
+        assign_codes(torch.from_numpy(features[start : start + _BATCH].copy()).to(device), centres).cpu().numpy()
+        for start in range(0, len(features), _BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def _maps(foreground: Foreground, features: np.ndarray) -> torch.Tensor:
+    return torch.cat([foreground(torch.from_numpy(image[None].copy())) for image in features])
+
+
+def _neighbors(histograms: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
+    """Each reference's K nearest others, itself excluded by a mask and not by dropping rank 0."""
+    wanted = min(settings.neighbors, len(histograms) - 1)
+    rows = torch.arange(len(histograms))
+    parts = [
+        nearest(
+            trimmed_distance(
+                block_divergence(histograms[batch], histograms, settings.divergence), settings.ignored_blocks
+            ),
+            wanted,
+            batch,
+        )
+        for batch in rows.split(_BATCH)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,207 @@
+"""One training run from settings to a run directory that can score images."""
+
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+
+from cpr_lightning.build import build
+from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
+from cpr_lightning.data.layouts import Samples
+from cpr_lightning.errors import RunError
+from cpr_lightning.evaluation.calibration import calibrate
+from cpr_lightning.files import write_json
+from cpr_lightning.model.cascade import LocalFeatures
+from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.runs import (
+    Run,
+    assemble,
+    create_backbone,
+    create_branch,
+    feature_shapes,
+    save_model,
+    save_settings,
+)
+from cpr_lightning.settings import Kind, Settings
+from cpr_lightning.training.building import IndexSettings
+from cpr_lightning.training.indexing import OfflineIndex
+from cpr_lightning.training.module import LocalBranchTraining
+
+log = logging.getLogger(__name__)
+
+_STEPS = {Kind.object: 40_000, Kind.texture: 500}  # the released code's
+_BATCH = 8
+
+
+def train_run(settings: Settings, samples: Samples, folder: Path, device: torch.device) -> Run:
+    """Index the references, train the local branch, fill the bank, calibrate, and save all of it.
+
+    Args:
+        settings: checked.
+        samples: of the category.
+        folder: the run directory; a checkpoint in it is resumed if the settings ask for that.
+        device: to compute on.
+    """
+    save_settings(folder, settings)
+    steps = training_steps(settings, samples.kind)
+    started = time.perf_counter()
+    backbone = create_backbone(settings).to(device)
+    features = LocalFeatures(backbone, create_branch(settings, backbone)).to(device)
+    data = PairDataModule(samples, settings.training, image_size=settings.image_size, seed=settings.seed, steps=steps)
+    offline = OfflineIndex(_index_settings(settings, samples.kind), Path(settings.index_cache), device)
+    index = offline.prepare(backbone, data.images)
+    trained = 0
+    if features.branch is not None and steps > 0:
+        trained = _fit(settings, samples.kind, features, data, offline, folder)
+    features.to(device).eval()
+    references = [str(sample.image) for sample in samples.references]
+    save_model(folder, features, index, references)
+    run = _with_bank(settings, features, index, data.images, references, folder, device)
+    write_json(folder / "training.json", {"steps": trained, "training_seconds": time.perf_counter() - started})
+    return run
+
+
+def training_steps(settings: Settings, kind: Kind) -> int:
+    """Optimiser steps: what the trainer or the settings say, else the released code's number for the kind."""
+    if "max_steps" in settings.trainer:
+        return int(settings.trainer["max_steps"])
+    return _STEPS[kind] if settings.training.max_steps is None else settings.training.max_steps
+
+
+def _index_settings(settings: Settings, kind: Kind) -> IndexSettings:
+    enabled = settings.foreground.enabled
+    wanted = kind is Kind.object if enabled is None else enabled
+    return IndexSettings(settings.retrieval, settings.foreground if wanted else None, settings.seed)
+
+
+def _fit(
+    settings: Settings,
+    kind: Kind,
+    features: LocalFeatures,
+    data: PairDataModule,
+    offline: OfflineIndex,
+    folder: Path,
+) -> int:
+    """Train the local branch; returns the number of steps it has had."""
+    assert features.branch is not None
+    module = LocalBranchTraining(
+        features.backbone,
+        features.branch,
+        settings.training,
+        kind=kind,
+        window=settings.retrieval.windows[0],
+        seed=settings.seed,
+    )
+    checkpoints = folder / "checkpoints"
+    keep_last = ModelCheckpoint(
+        dirpath=checkpoints,
+        filename="step={step}",
+        auto_insert_metric_name=False,
+        every_n_train_steps=settings.training.checkpoint_every,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    accelerator, devices = lightning_device(settings.device)
+    arguments: dict[str, Any] = {
+        "accelerator": accelerator,
+        "devices": devices,
+        "max_steps": data.steps,
+        "max_epochs": -1,
+        "default_root_dir": folder,
+        "enable_model_summary": False,
+    }
+    with _loggers(settings) as loggers:
+        trainer = lightning.Trainer(
+            **arguments | settings.trainer,
+            logger=loggers or False,
+            callbacks=[offline, keep_last, TQDMProgressBar(refresh_rate=1)],
+        )
+        with _interruptible():
+            trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings), weights_only=True)
+    return trainer.global_step
+
+
+def lightning_device(device: str) -> tuple[str, Any]:
+    """Lightning's ``accelerator`` and ``devices`` for a torch device or ``auto``."""
+    if device == "auto":
+        return "auto", 1
+    kind, _, number = device.partition(":")
+    return kind, [int(number)] if number else 1
+
+
+def _checkpoint(folder: Path, settings: Settings) -> Path | None:
+    """The checkpoint to go on from. Without ``resume=`` a folder that holds one is refused, not overwritten."""
+    last = folder / "last.ckpt"
+    if settings.resume is not None:
+        if not last.is_file():
+            log.warning("%s holds no checkpoint yet: training starts from the beginning.", settings.resume)
+        return last if last.is_file() else None
+    if last.is_file():
+        raise RunError(
+            f"{folder.parent} already holds a run. Go on with resume={folder.parent}, or choose another folder."
+        )
+    return None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning turns it into an exit with status 1 and ignores every further one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _loggers(settings: Settings) -> Iterator[list[Logger]]:
+    """The loggers of the settings, closed whatever happens: an open W&B run would swallow the next job's values."""
+    loggers: list[Logger] = [build(each) for each in settings.logger.values()]
+    status = "failed"
+    try:
+        yield loggers
+        status = "success"
+    finally:
+        for logger in loggers:
+            logger.finalize(status)
+        if "wandb" in settings.logger:
+            import wandb
+
+            wandb.finish(exit_code=0 if status == "success" else 1)
+
+
+def _with_bank(
+    settings: Settings,
+    features: LocalFeatures,
+    index: ReferenceIndex,
+    images: ReferenceImages,
+    references: list[str],
+    folder: Path,
+    device: torch.device,
+) -> Run:
+    """Fill the bank with the trained features of all references, and calibrate on it."""
+    bank = ReferenceBank(feature_shapes(settings, features.backbone), settings.bank.codec, capacity=len(images))
+    with torch.inference_mode():
+        for start in range(0, len(images), _BATCH):
+            rows = range(start, min(start + _BATCH, len(images)))
+            batch = torch.from_numpy(np.stack([images(row) for row in rows])).to(device)
+            bank.add(features(batch)[1])
+    bank.save(folder / "bank")
+    cascade = assemble(settings, features, index, bank).to(device)
+    calibration = calibrate(cascade, images, settings.calibration, device)
+    calibration.save(folder / "calibration.json")
+    return Run(folder, settings, cascade, references, calibration)

@@ -1,0 +1,95 @@
+"""The offline index: built once for a category and backbone, cached under a fingerprint of all that it depends on."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning
+import torch
+
+from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
+from cpr_lightning.files import new_folder, write_json
+from cpr_lightning.model.backbone import Backbone
+from cpr_lightning.model.foreground import sharpen
+from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.training.building import IndexSettings, build_index
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # raised whenever the same settings would give another index
+
+
+class OfflineIndex(lightning.Callback):
+    """Has the index ready before the first training step, and tells the data module which references go together.
+
+    Args:
+        settings: of the index.
+        cache: folder shared by all runs.
+        device: to compute features on.
+    """
+
+    def __init__(self, settings: IndexSettings, cache: Path, device: torch.device) -> None:
+        self.settings = settings
+        self.cache = cache
+        self.device = device
+        self.index: ReferenceIndex | None = None
+
+    def prepare(self, backbone: Backbone, images: ReferenceImages) -> ReferenceIndex:
+        """The index, from the cache or built now."""
+        if self.index is None:
+            self.index = cached_index(backbone, images, self.settings, self.cache, self.device)
+        return self.index
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Runs before Lightning asks for the training data."""
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(data, PairDataModule)
+        assert isinstance(pl_module.backbone, Backbone)
+        index = self.prepare(pl_module.backbone, data.images)
+        maps = None if index.foreground_maps is None else sharpen(index.foreground_maps)
+        data.use_index(index.neighbors, maps)
+
+
+def cached_index(
+    backbone: Backbone, images: ReferenceImages, settings: IndexSettings, cache: Path, device: torch.device
+) -> ReferenceIndex:
+    """Load the index of these images, backbone and settings from ``cache``, or build and keep it there.
+
+    An interrupted build leaves nothing behind: the folder appears under its name only when it is complete.
+    """
+    folder = cache / fingerprint(backbone, images, settings)
+    path = folder / "index.safetensors"
+    if path.is_file():
+        log.info("Index of %d references taken from %s", len(images), folder)
+        return ReferenceIndex.load(path)
+    log.info("Indexing %d references", len(images))
+    index = build_index(backbone, images, settings, device)
+    with new_folder(folder) as temporary:
+        index.save(temporary / path.name)
+        write_json(temporary / "settings.json", _facts(backbone, images, settings))
+    return index
+
+
+def fingerprint(backbone: Backbone, images: ReferenceImages, settings: IndexSettings) -> str:
+    """Name of the cache folder: equal for equal image contents, backbone weights and settings, and only then."""
+    return hashlib.sha256(json.dumps(_facts(backbone, images, settings), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _facts(backbone: Backbone, images: ReferenceImages, settings: IndexSettings) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for path in images.paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    # Windows are a matter of scoring, not of the index.
+    retrieval = {key: value for key, value in asdict(settings.retrieval).items() if key != "windows"}
+    facts = {
+        "version": _VERSION,
+        "images": digest.hexdigest(),
+        "image_size": images.size,
+        "backbone": backbone.fingerprint(),
+        "retrieval": retrieval,
+        "foreground": None if settings.foreground is None else asdict(settings.foreground),
+        "seed": settings.seed,
+    }
+    return json.loads(json.dumps(facts, default=lambda value: value.value))

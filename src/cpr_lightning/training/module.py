@@ -1,0 +1,157 @@
+"""Training the local branch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cpr_lightning.data.pairs import Pair
+from cpr_lightning.errors import TrainingError
+from cpr_lightning.model.backbone import Backbone
+from cpr_lightning.model.cascade import resize
+from cpr_lightning.model.local_branch import LocalBranch, ScaleBranch
+from cpr_lightning.settings import Kind, Reading, TrainingSettings
+from cpr_lightning.training.losses import pair_loss, remote_weight, sample_features
+from cpr_lightning.training.pixel_pairs import PixelPairs, draw_pixel_pairs, remote_threshold, to_cells
+
+
+class LocalBranchTraining(lightning.LightningModule):
+    """Metric learning on pixel pairs; only the local branch learns, and only it is checkpointed.
+
+    Args:
+        backbone: frozen.
+        branch: what is trained.
+        settings: of training.
+        kind: object or texture; decides about remote pairs where the settings leave it open.
+        window: cells on a side of the finest scale's window; with its stride it says how far "remote" is.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        branch: LocalBranch,
+        settings: TrainingSettings,
+        *,
+        kind: Kind,
+        window: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        # The backbone's weights are not this run's to keep: a checkpoint without them may be loaded.
+        self.strict_loading = False
+        self.backbone = backbone
+        self.branch = branch
+        self.settings = settings
+        self.seed = seed
+        remote = settings.remote if settings.remote is not None else kind is Kind.object
+        self.remote_distance = remote_threshold(backbone.strides[0], window) if remote else None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW without a schedule."""
+        return torch.optim.AdamW(
+            self.branch.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        )
+
+    def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
+        """Eq. 12, summed over the scales."""
+        del batch_idx
+        pairs = self.draw_pairs(batch)
+        # Query and reference in one batch, so that batch norm sees both alike.
+        raw = self.backbone(torch.cat([batch.query, batch.reference]))
+        terms = [
+            self.scale_loss(branch, features, pairs)
+            for branch, features in zip(self.branch.branches(), raw, strict=True)
+        ]
+        positive = torch.stack([term[0] for term in terms]).sum()
+        negative = torch.stack([term[1] for term in terms]).sum()
+        loss = positive + negative
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"The loss is {loss.item()} at step {self.global_step}. The last good checkpoint is kept; try a smaller "
+                f"training.learning_rate than {self.settings.learning_rate:g}, then go on with resume=RUN_DIR."
+            )
+        self.log_dict({"loss": loss, "loss_same": positive, "loss_different": negative}, prog_bar=True)
+        return loss
+
+    def draw_pairs(self, batch: Pair) -> PixelPairs:
+        """Algorithm 1 on a batch; the draw depends on the seed and the number of the batch's first pair alone."""
+        generator = torch.Generator(batch.defect.device)
+        state = np.random.SeedSequence((self.seed, int(batch.number[0]))).generate_state(2)
+        generator.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+        defect, distance = batch.defect, self.remote_distance
+        size = defect.shape[1:]
+        foreground = None
+        if batch.has_foreground:
+            either = torch.maximum(batch.query_foreground, batch.reference_foreground)
+            foreground = resize(either.unsqueeze(1), size).squeeze(1)
+        if self.settings.pair_points is Reading.paper:
+            stride = self.backbone.strides[0]
+            defect, foreground = to_cells(defect, foreground, self.backbone.grid(0, size[0]))
+            distance = None if distance is None else distance / stride
+        return draw_pixel_pairs(defect, foreground, self.settings.pairs, remote_distance=distance, generator=generator)
+
+    def scale_loss(self, branch: ScaleBranch, raw: Tensor, pairs: PixelPairs) -> tuple[Tensor, Tensor]:
+        """The positive and the negative term of one scale.
+
+        Args:
+            branch: of this scale.
+            raw: (2B, C, h, w), queries then references.
+            pairs: of the batch.
+        """
+        raw_query, raw_reference = raw.chunk(2)
+        query, reference = branch.trunk(raw).chunk(2)
+        # One projection for all points of all sorts; the order is (same, remote, defect) on either side.
+        query_points = torch.cat([part.query for part in pairs], dim=1)
+        reference_points = torch.cat([part.reference for part in pairs], dim=1)
+        cosine = F.cosine_similarity(
+            _describe(branch, query, query_points), _describe(branch, reference, reference_points), dim=1
+        )
+        same, remote, defect = cosine.chunk(3, dim=1)
+        weight = remote_weight(
+            sample_features(raw_query, pairs.remote.query),
+            sample_features(raw_reference, pairs.remote.reference),
+            pairs.remote.valid,
+            self.settings.remote_weight,
+        )
+        return pair_loss(
+            same,
+            pairs.same.valid.float(),
+            torch.cat([remote, defect], dim=1),
+            torch.cat([weight, pairs.defect.valid.float()], dim=1),
+            positive_margin=self.settings.positive_margin,
+            negative_margin=self.settings.negative_margin,
+            power=self.settings.power,
+            reading=self.settings.loss,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen backbone out."""
+        checkpoint["state_dict"] = _without_backbone(checkpoint["state_dict"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another branch; Lightning itself would skip what does not fit."""
+        needed = set(_without_backbone(self.state_dict()))
+        missing = sorted(needed - set(checkpoint["state_dict"]))
+        if missing:
+            raise TrainingError(
+                f"The checkpoint lacks {missing[0]} and {len(missing) - 1} more: it is of another variant or version. "
+                "Start a new run."
+            )
+
+
+def _describe(branch: ScaleBranch, trunk: Tensor, points: Tensor) -> Tensor:
+    """Descriptors (B, D, N) at points; the cosine does not mind that a border point is read at less than full weight,
+    as long as the projection's bias is weighted with it: so the border is repeated instead of counted as zero.
+    """
+    grid = points.unsqueeze(1)
+    sampled = F.grid_sample(trunk, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return branch.describe(sampled.squeeze(2))
+
+
+def _without_backbone(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if not name.startswith("backbone.")}

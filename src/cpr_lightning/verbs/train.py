@@ -1,0 +1,98 @@
+"""``cpr train``: compose the settings with Hydra, train, test, print the metrics."""
+
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cpr_lightning.build import build
+from cpr_lightning.checks import check_settings
+from cpr_lightning.data.checking import check
+from cpr_lightning.environment import choose_device, describe_environment
+from cpr_lightning.errors import RunError, SettingsError
+from cpr_lightning.files import write_json
+from cpr_lightning.results import test_run
+from cpr_lightning.settings import Settings
+from cpr_lightning.training.fitting import train_run
+from cpr_lightning.verbs.tables import print_metrics
+
+log = logging.getLogger(__name__)
+
+
+def main(words: list[str]) -> int:
+    """Run the verb; sweeps (``-m``) run one job after another in this process."""
+    ConfigStore.instance().store(name="schema", node=Settings)
+    # Hydra then hands exceptions on instead of printing them and leaving with status 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["cpr train", *_with_resumed(words)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(_job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(_sentence(error)) from error
+    return 0
+
+
+def conf_folder() -> Path:
+    """The configuration files: in the package when it is installed, else at the top of the checkout."""
+    inside = Path(__file__).parents[1] / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+def _job(config: DictConfig) -> float | None:
+    """One run. Returns the image AUROC, for Hydra's sweepers."""
+    settings = check_settings(config)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    device = choose_device(settings.device)
+    write_json(folder / "environment.json", describe_environment())
+    layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
+    samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
+    for problem in problems:
+        log.warning("Skipped: %s", problem)
+    try:
+        run = train_run(settings, samples, folder, device)
+    except KeyboardInterrupt:
+        log.warning("Interrupted. Go on with: cpr train resume=%s", folder)
+        raise
+    metrics = test_run(run, samples, folder, device, skipped=len(problems))
+    print_metrics(metrics, folder)
+    return metrics["image_auroc"]
+
+
+def _with_resumed(words: list[str]) -> list[str]:
+    """For ``resume=RUN_DIR``: the overrides that the run was started with, before those given now."""
+    given = [word.partition("=")[2] for word in words if word.startswith("resume=")]
+    if not given:
+        return words
+    folder = Path(given[-1]).expanduser()
+    recorded = folder / ".hydra" / "overrides.yaml"
+    if not recorded.is_file():
+        raise RunError(f"resume={folder} is not the folder of a run: {recorded} is missing.")
+    if (folder / "metrics.json").is_file():
+        raise RunError(f"The run in {folder} is finished; `cpr evaluate run={folder}` tests it again.")
+    before = [str(word) for word in OmegaConf.load(recorded) if not str(word).startswith("resume=")]
+    return [*before, f"hydra.run.dir={_quoted(folder)}", *words]
+
+
+def _quoted(path: Path) -> str:
+    """A path as a Hydra override takes it."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _sentence(error: Exception) -> str:
+    """What Hydra or OmegaConf complained about, without its stack of causes."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+    if missing:
+        key = missing.group(1)
+        return f"{key} is not set; add {key}=… to the command. `cpr train --help` shows all keys."
+    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
+    return " ".join(kept) or type(error).__name__
