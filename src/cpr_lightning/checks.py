@@ -59,6 +59,7 @@ def _problem(settings: Settings) -> str | None:
             return f"{key}={value} must lie in [0, 1]."
     not_negative = {
         "seed": settings.seed,
+        "retrieval.codebook_seed": retrieval.codebook_seed,
         "training.max_steps": training.max_steps or 0,
         "training.learning_rate": training.learning_rate,
         "training.weight_decay": training.weight_decay,

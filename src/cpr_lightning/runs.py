@@ -47,7 +47,14 @@ class Run:
 def create_backbone(settings: Settings) -> Backbone:
     """The frozen backbone that the settings name."""
     chosen = settings.backbone
-    return Backbone(chosen.name, chosen.weights, chosen.layers, seed=settings.seed)
+    return Backbone(
+        chosen.name,
+        chosen.weights,
+        chosen.layers,
+        seed=settings.seed,
+        statistics=chosen.statistics,
+        image_size=settings.image_size,
+    )
 
 
 def create_branch(settings: Settings, backbone: Backbone) -> LocalBranch | None:

@@ -71,6 +71,7 @@ class BackboneSettings:
     name: str = "densenet201"
     weights: str = "imagenet"  # imagenet (fetched by timm), random, or a .safetensors file in timm's names
     layers: list[int] = field(default_factory=lambda: [1, 2])  # timm's out_indices: strides 4 and 8
+    statistics: Reading = Reading.official  # batch norms after the released code's noise pass; paper: as pretrained
 
 
 @dataclass
@@ -85,6 +86,7 @@ class RetrievalSettings:
     divergence: Reading = Reading.official  # KL(query‖reference); paper: KL(reference‖query)
     codebook_vectors: int = 50_000  # random feature vectors the codebook is learned from
     codebook_restarts: int = 10  # k-means runs, the best is kept
+    codebook_seed: int = 66  # not the run's seed: runs that differ in that alone share an index
 
 
 @dataclass

@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cpr_lightning.errors import SettingsError, WeightsError
+from cpr_lightning.settings import Reading
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
+_NOISE_SEED = 66  # the released code's
 
 
 class Backbone(nn.Module):
@@ -24,6 +26,10 @@ class Backbone(nn.Module):
         weights: ``imagenet`` (fetched by timm), ``random``, or a ``.safetensors`` file with timm's names.
         layers: timm's ``out_indices``, coarsening; (1, 2) are strides 4 and 8.
         seed: of random weights.
+        statistics: ``official`` repeats a side effect of the released code, which runs one batch of noise through the
+            network to learn its shapes, in training mode: every batch norm's running statistics move a tenth of the way
+            to those of noise. The released results were made so. ``paper`` leaves the pretrained statistics alone.
+        image_size: pixels on a side of the noise.
 
     Raises:
         SettingsError: timm does not know the network or its layers.
@@ -33,9 +39,20 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, weights: str, layers: Sequence[int], seed: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        layers: Sequence[int],
+        *,
+        seed: int = 0,
+        statistics: Reading = Reading.official,
+        image_size: int = 320,
+    ) -> None:
         super().__init__()
         self.network = _create(name, weights, layers, seed)
+        if statistics is Reading.official:
+            _run_noise(self.network, name, image_size)
         self.channels: list[int] = self.network.feature_info.channels()
         self.strides: list[int] = self.network.feature_info.reduction()
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
@@ -79,7 +96,7 @@ def _create(name: str, weights: str, layers: Sequence[int], seed: int) -> nn.Mod
         near = timm.list_models(f"*{name}*")[:5] or timm.list_models(f"{name[:5]}*")[:5]
         raise SettingsError(f"backbone.name={name} is not a timm model. Near it: {', '.join(near) or 'none'}.")
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             # "getter" cuts the network off behind the last layer, for every family, and keeps timm's own names.
             network = timm.create_model(
@@ -105,6 +122,17 @@ def _create(name: str, weights: str, layers: Sequence[int], seed: int) -> nn.Mod
     if weights not in ("imagenet", "random"):
         _load(network, name, Path(weights))
     return network
+
+
+def _run_noise(network: nn.Module, name: str, image_size: int) -> None:
+    """What the released code's shape probe does to the running statistics of batch norms."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(_NOISE_SEED)
+        timm.create_model(name)  # it draws the noise after the network's initial weights, from the same stream
+        noise = torch.randn(2, 3, image_size, image_size)
+        network.train()
+        network(noise)
+        network.eval()
 
 
 def _load(network: nn.Module, name: str, path: Path) -> None:

@@ -71,12 +71,13 @@ class Inception(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, 192, H, W) → (B, 256, H, W)."""
-        pooled = F.avg_pool2d(features, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+        # Pooling commutes with a 1×1 convolution, and after it there is a third of the channels to pool.
+        pooled = F.avg_pool2d(self.pool.conv(features), kernel_size=3, stride=1, padding=1, count_include_pad=False)
         parts = (
             self.one(features),
             self.three(self.three_reduce(features)),
             self.one_again(features),
-            self.pool(pooled),
+            F.relu(self.pool.bn(pooled)),
         )
         return torch.cat(parts, dim=1)
 

@@ -31,7 +31,6 @@ class IndexSettings(NamedTuple):
 
     retrieval: RetrievalSettings
     foreground: ForegroundSettings | None  # None: no foreground branch
-    seed: int
 
 
 def build_index(
@@ -48,17 +47,17 @@ def build_index(
             f"There are {len(images)} good images, but retrieval.neighbors={retrieval.neighbors} asks for as many "
             f"references (and training for two at least). Add good images, or lower retrieval.neighbors."
         )
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(retrieval.codebook_seed)
     with tempfile.TemporaryDirectory(prefix="cpr-index-") as scratch:
         features = _raw_features(backbone, images, Path(scratch), device)
-        codebook = _codebook(features, retrieval.clusters, retrieval, settings.seed, rng)
+        codebook = _codebook(features, retrieval.clusters, retrieval, rng)
         codes = _codes(features, codebook, device)
         histograms = block_histograms(torch.from_numpy(codes), retrieval.clusters, retrieval.blocks)
         foreground = None
         if settings.foreground is not None:
             words = codes
             if settings.foreground.method is Reading.official:
-                words = _codes(features, _codebook(features, _FOREGROUND_WORDS, retrieval, settings.seed, rng), device)
+                words = _codes(features, _codebook(features, _FOREGROUND_WORDS, retrieval, rng), device)
             foreground = fit_foreground(features, words, settings.foreground, rng)
         maps = None if foreground is None else _maps(foreground, features)
     return ReferenceIndex(
@@ -83,13 +82,11 @@ def _raw_features(backbone: Backbone, images: ReferenceImages, scratch: Path, de
     return features
 
 
-def _codebook(
-    features: np.ndarray, clusters: int, settings: RetrievalSettings, seed: int, rng: np.random.Generator
-) -> np.ndarray:
+def _codebook(features: np.ndarray, clusters: int, settings: RetrievalSettings, rng: np.random.Generator) -> np.ndarray:
     cells = features.shape[0] * features.shape[2] * features.shape[3]
     chosen = np.sort(rng.choice(cells, min(settings.codebook_vectors, cells), replace=False))
     image, row, column = np.unravel_index(chosen, (features.shape[0], *features.shape[2:]))
-    return fit_codebook(features[image, :, row, column], clusters, settings.codebook_restarts, seed)
+    return fit_codebook(features[image, :, row, column], clusters, settings.codebook_restarts, settings.codebook_seed)
 
 
 def _codes(features: np.ndarray, codebook: np.ndarray, device: torch.device) -> np.ndarray:

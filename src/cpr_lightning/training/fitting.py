@@ -81,7 +81,7 @@ def training_steps(settings: Settings, kind: Kind) -> int:
 def _index_settings(settings: Settings, kind: Kind) -> IndexSettings:
     enabled = settings.foreground.enabled
     wanted = kind is Kind.object if enabled is None else enabled
-    return IndexSettings(settings.retrieval, settings.foreground if wanted else None, settings.seed)
+    return IndexSettings(settings.retrieval, settings.foreground if wanted else None)
 
 
 def _fit(

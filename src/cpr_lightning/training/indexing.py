@@ -90,6 +90,5 @@ def _facts(backbone: Backbone, images: ReferenceImages, settings: IndexSettings)
         "backbone": backbone.fingerprint(),
         "retrieval": retrieval,
         "foreground": None if settings.foreground is None else asdict(settings.foreground),
-        "seed": settings.seed,
     }
     return json.loads(json.dumps(facts, default=lambda value: value.value))
