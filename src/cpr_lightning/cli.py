@@ -28,7 +28,8 @@ cpr: find defects in images of a product from good images alone (Cascade Patch R
 
 Try it in five minutes, without data or a GPU:
   cpr tiny root=tiny
-  cpr train dataset=tiny dataset.root=tiny category=washer backbone.name=resnet18 backbone.weights=random training.max_steps=40 training.batch_size=4
+  cpr train dataset=tiny dataset.root=tiny category=washer backbone.name=resnet18 backbone.weights=random \\
+    training.max_steps=40 training.batch_size=4
 
 `cpr VERB --help` lists a verb's keys. Exit status: 0 done; 1 done, but something was found or failed on the way (a
 defective part, an unreadable image); 2 could not run.

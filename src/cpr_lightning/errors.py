@@ -27,3 +27,9 @@ class RunError(CprError):
 
 class TrainingError(CprError):
     """Training cannot go on (a loss that is not a number, for example)."""
+
+
+def first_line(error: BaseException, most: int = 300) -> str:
+    """The first line of another library's message, for a sentence of ours; the type's name where there is none."""
+    text = str(error).strip()
+    return text.splitlines()[0][:most] if text else type(error).__name__

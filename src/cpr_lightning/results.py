@@ -47,7 +47,7 @@ def score_samples(run: Run, paths: Sequence[Path], device: torch.device, descrip
     )
 
 
-def test_run(run: Run, samples: Samples, output: Path, device: torch.device, *, skipped: int = 0) -> dict[str, Any]:
+def evaluate_run(run: Run, samples: Samples, output: Path, device: torch.device, *, skipped: int = 0) -> dict[str, Any]:
     """Score the test images once and write all results to ``output``.
 
     Args:
@@ -74,7 +74,7 @@ def test_run(run: Run, samples: Samples, output: Path, device: torch.device, *, 
     figures |= facts | {"seconds_per_test_image": seconds / len(samples.test)}
     predictions = predict(run, [sample.image for sample in samples.test], scored, [s.label for s in samples.test])
     write_predictions(output / "predictions.csv", predictions, run.calibration.threshold)
-    names = [sample.name for sample in samples.test]
+    names = unique([sample.name for sample in samples.test])
     masks = [_mask(sample, None) for sample in samples.test]
     write_heatmaps(run, predictions, scored.maps, names, masks, output)
     report(run, predictions, names, measured.as_dict(), figures, output)
@@ -129,9 +129,7 @@ def write_heatmaps(
         verdict = "anomalous" if prediction.is_anomalous else "good"
         caption = f"{name}  score {prediction.score:.1f} / {run.calibration.threshold:.1f}: {verdict}"
         picture = panel(read_image(prediction.path), anomaly_map, mask, run.calibration.scale, caption)
-        path = output / "heatmaps" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, picture)
+        write_png(output / "heatmaps" / f"{name}.png", picture)
 
 
 def report(
@@ -163,6 +161,16 @@ def report(
         rows=rows,
         threshold=run.calibration.threshold,
     )
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Names with a number behind those that occurred before: ``a/1``, ``a/1_2``. No picture may replace another."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        numbered.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return numbered
 
 
 def _measure(test: list[Sample], scored: Scored, size: int) -> Metrics:

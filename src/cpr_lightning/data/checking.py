@@ -22,9 +22,9 @@ def check(samples: Samples, on_error: OnError) -> Checked:
     """Decode everything once, in parallel.
 
     Raises:
-        DataError: with ``on_error=raise``, the first problems found: an image that cannot be read, a mask of another size
-            than its image, a mask without a defect on a defective image. With ``skip`` such samples are left out; it is
-            still an error when no reference is left.
+        DataError: with ``on_error=raise``, the first problems found: an image that cannot be read, a mask of another
+            size than its image, a mask without a defect on a defective image. With ``skip`` such samples are left out;
+            it is still an error when no reference is left.
     """
     problems: list[str] = []
     kept: dict[str, list[Sample]] = {}

@@ -55,8 +55,8 @@ def read_image(path: Path, size: int | None = None) -> NDArray[np.uint8]:
 
     Args:
         path: any format that OpenCV reads.
-        size: pixels on a side; bilinear without anti-aliasing, aspect ratio ignored, as in the released code. None keeps
-            the size.
+        size: pixels on a side; bilinear without anti-aliasing, aspect ratio ignored, as in the released code. None
+            keeps the size.
 
     Returns:
         (H, W, 3) uint8.
@@ -95,12 +95,12 @@ def _decode(path: Path, flags: int) -> np.ndarray:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if _cut_short(content):
         raise DataError(
-            f"{path} is cut short or damaged. Copy it again, remove it, or pass dataset.on_error=skip to go on without it."
+            f"{path} is cut short or damaged. Copy it again, remove it, or go on without it: dataset.on_error=skip."
         )
     image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     if image is None:
         raise DataError(
-            f"{path} is not an image that OpenCV can read. Remove it, or pass dataset.on_error=skip to go on without it."
+            f"{path} is not an image that OpenCV can read. Remove it, or go on without it: dataset.on_error=skip."
         )
     return image
 

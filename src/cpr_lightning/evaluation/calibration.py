@@ -64,8 +64,8 @@ def calibrate(
 ) -> Calibration:
     """Score good training images, each against the *other* references.
 
-    They were seen in training, so their scores are a little low: new good parts may score higher. Images that were never
-    seen give a better threshold where they can be had.
+    They were seen in training, so their scores are a little low: new good parts may score higher. Images that were
+    never seen give a better threshold where they can be had.
     """
     count = min(settings.images, len(images))
     rows = np.linspace(0, len(images) - 1, count).round().astype(int).tolist()

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from cpr_lightning.files import replaced
+
 _BINS = 40
 _METRIC_NAMES = {
     "image_auroc": "Image AUROC",
@@ -89,13 +91,9 @@ def write_report(
         count=f"{len(rows)} test image{'' if len(rows) == 1 else 's'}",
         images="\n".join(_image(row) for row in sorted(rows, key=lambda row: -row.score)),
     )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replaced(path) as temporary:
         # A file name that is no UTF-8 reaches here with surrogates, which cannot be encoded as they are.
-        unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.write_bytes(page.encode("utf-8", "backslashreplace"))
 
 
 def _metric(name: str, value: float) -> str:

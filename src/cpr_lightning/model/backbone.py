@@ -8,9 +8,10 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from cpr_lightning.errors import SettingsError, WeightsError
+from cpr_lightning.errors import SettingsError, WeightsError, first_line
 from cpr_lightning.settings import Reading
 
 _MEAN = (0.485, 0.456, 0.406)
@@ -53,8 +54,10 @@ class Backbone(nn.Module):
         self.network = _create(name, weights, layers, seed)
         if statistics is Reading.official:
             _run_noise(self.network, name, image_size)
-        self.channels: list[int] = self.network.feature_info.channels()
-        self.strides: list[int] = self.network.feature_info.reduction()
+        features = self.network.feature_info
+        assert isinstance(features, FeatureInfo)
+        self.channels: list[int] = features.channels()
+        self.strides: list[int] = features.reduction()
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1))
         self.requires_grad_(False)
@@ -114,10 +117,11 @@ def _create(name: str, weights: str, layers: Sequence[int], seed: int) -> nn.Mod
         if weights != "imagenet":
             raise
         raise WeightsError(
-            f"The ImageNet weights of {name} could not be fetched from the model hub ({_first_line(error)}). On a machine "
-            f'with internet run `python -c "import timm; from safetensors.torch import save_file; '
-            f"save_file(timm.create_model('{name}', pretrained=True).state_dict(), '{name}.safetensors')\"`, copy the "
-            f"file here and pass backbone.weights=PATH/{name}.safetensors (or backbone.weights=random to try things out)."
+            f"The ImageNet weights of {name} could not be fetched from the model hub ({first_line(error)}). "
+            f'On a machine with internet run\n  python -c "import timm; from safetensors.torch import save_file; '
+            f"save_file(timm.create_model('{name}', pretrained=True).state_dict(), '{name}.safetensors')\"\n"
+            f"then copy the file here and pass backbone.weights=PATH/{name}.safetensors "
+            "(or backbone.weights=random to try things out)."
         ) from error
     if weights not in ("imagenet", "random"):
         _load(network, name, Path(weights))
@@ -162,10 +166,6 @@ def _load(network: nn.Module, name: str, path: Path) -> None:
         ]
         raise WeightsError(
             f"backbone.weights={path} does not fit backbone.name={name}: {', '.join(listed[:4])}"
-            f"{f' and {len(listed) - 4} more' if len(listed) > 4 else ''}. Name the network that the file was saved from."
+            f"{f' and {len(listed) - 4} more' if len(listed) > 4 else ''}. Name the network the file was saved from."
         )
     network.load_state_dict(found, strict=False)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -103,12 +103,11 @@ class CascadePatchRetrieval(nn.Module):
             excluded: (B,) a reference that must not be used (a reference's own row, when it is the query), or None.
         """
         raw, local = self.features(images)
-        if neighbors is None:
-            neighbors = self.retrieval(raw, self.neighbors, excluded)
-        distances = self.match(local, neighbors)
-        foreground = self.joint_foreground(raw, neighbors, images.shape[1:3])
+        rows: Tensor = self.retrieval(raw, self.neighbors, excluded) if neighbors is None else neighbors
+        distances = self.match(local, rows)
+        foreground = self.joint_foreground(raw, rows, images.shape[1:3])
         anomaly_map = postprocess(distances, foreground, images.shape[1:3], self.scoring.blur_sigma)
-        return CascadeOutput(anomaly_map, image_score(anomaly_map, self.scoring.top_pixels), neighbors)
+        return CascadeOutput(anomaly_map, image_score(anomaly_map, self.scoring.top_pixels), rows)
 
     def match(self, local: Sequence[Tensor], neighbors: Tensor) -> list[Tensor]:
         """Per scale (B, h, w): the distance of each cell to its match on the K references."""

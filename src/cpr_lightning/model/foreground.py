@@ -64,14 +64,14 @@ def fit_foreground(
     Raises:
         DataError: no cell of the centre differs from the background, so there is nothing to tell apart.
     """
-    frame, centre = regions(*features.shape[2:], settings)
+    frame, centre = regions(features.shape[2], features.shape[3], settings)
     background = np.bincount(codes[:, frame].ravel()).argmax()
     negative = _sample(features, (codes == background) & frame, settings.vectors, rng)
     positive = _sample(features, (codes != background) & centre, settings.vectors, rng)
     if len(positive) == 0:
         raise DataError(
-            "The foreground cannot be learned: in every image the centre looks like the frame. Is this a texture? Then say "
-            "dataset.kind=texture; or switch the branch off with foreground.enabled=false."
+            "The foreground cannot be learned: in every image the centre looks like the frame. Is this a texture? "
+            "Then say dataset.kind=texture; or switch the branch off with foreground.enabled=false."
         )
     weight, bias = linear_discriminant(negative, positive)
     decision = np.concatenate([negative, positive]) @ weight + bias

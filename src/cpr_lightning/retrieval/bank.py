@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpr_lightning.errors import RunError, SettingsError
+from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.files import replaced
 from cpr_lightning.settings import Codec
 
@@ -68,7 +68,7 @@ class ReferenceBank:
                 try:
                     faiss.write_index(index, str(temporary))
                 except RuntimeError as error:  # FAISS's own exception for every failed write, a full disk among them
-                    raise OSError(f"{path} could not be written: {_first_line(error)}") from error
+                    raise OSError(f"{path} could not be written: {first_line(error)}") from error
 
     @classmethod
     def load(cls, folder: Path, shapes: Sequence[tuple[int, int, int]], codec: Codec) -> "ReferenceBank":
@@ -87,7 +87,7 @@ class ReferenceBank:
                 index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             except RuntimeError as error:
                 raise RunError(
-                    f"{path} cannot be read as a FAISS index ({_first_line(error)}); it may have been cut short. "
+                    f"{path} cannot be read as a FAISS index ({first_line(error)}); it may have been cut short. "
                     "Copy it again, or train the run again."
                 ) from error
             if type(index) is not type(_empty_index(dim, codec)) or index.d != dim:
@@ -114,7 +114,3 @@ def _empty_index(dim: int, codec: Codec) -> "faiss.IndexFlatCodes":
     if codec is Codec.fp16:
         return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     raise SettingsError(f"bank.codec={codec} is unknown; choose one of {', '.join(item.value for item in Codec)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][-200:]

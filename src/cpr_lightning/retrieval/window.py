@@ -37,7 +37,7 @@ def match_window(query: Tensor, references: Tensor, neighbors: Tensor, window: i
     height, width, dim = query.shape
     if references.shape[1:] != (height, width, dim):
         raise ValueError(
-            f"The query is {tuple(query.shape)} (H, W, D) but the references are {tuple(references.shape)} (N, H, W, D)."
+            f"The query is {tuple(query.shape)} (H, W, D), the references {tuple(references.shape)} (N, H, W, D)."
         )
     if window < 1 or window % 2 == 0:
         raise ValueError(f"A window has an odd number of cells on a side, not {window}.")

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
 from cpr_lightning.build import build
@@ -36,6 +36,7 @@ from cpr_lightning.settings import Kind, Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.indexing import OfflineIndex
 from cpr_lightning.training.module import LocalBranchTraining
+from cpr_lightning.training.progress import StepProgress, quiet
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +121,11 @@ def _fit(
         "default_root_dir": folder,
         "enable_model_summary": False,
     }
-    with _loggers(settings) as loggers:
+    with quiet(), _loggers(settings) as loggers:
         trainer = lightning.Trainer(
             **arguments | settings.trainer,
             logger=loggers or False,
-            callbacks=[offline, keep_last, TQDMProgressBar(refresh_rate=1)],
+            callbacks=[offline, keep_last, StepProgress()],
         )
         with _interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings), weights_only=True)

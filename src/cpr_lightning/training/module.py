@@ -72,8 +72,8 @@ class LocalBranchTraining(lightning.LightningModule):
         loss = positive + negative
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"The loss is {loss.item()} at step {self.global_step}. The last good checkpoint is kept; try a smaller "
-                f"training.learning_rate than {self.settings.learning_rate:g}, then go on with resume=RUN_DIR."
+                f"The loss is {loss.item()} at step {self.global_step}. The last good checkpoint is kept; try a "
+                f"smaller training.learning_rate than {self.settings.learning_rate:g}, then go on with resume=RUN_DIR."
             )
         self.log_dict({"loss": loss, "loss_same": positive, "loss_different": negative}, prog_bar=True)
         return loss

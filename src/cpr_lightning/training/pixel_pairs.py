@@ -1,9 +1,9 @@
 """Algorithm 1: the pixel pairs that the local branch learns from.
 
-Same pairs (positive): a defect-free query pixel and the same place on the reference. Remote pairs (negative): a reference
-pixel of a same pair and a query pixel farther than θ from it. Defect pairs (negative): a defective query pixel and the
-same place on the reference. Points are (x, y) in [−1, 1] over the image, as ``grid_sample`` takes them without
-``align_corners``.
+Same pairs (positive): a defect-free query pixel and the same place on the reference. Remote pairs (negative): a
+reference pixel of a same pair and a query pixel farther than θ from it. Defect pairs (negative): a defective query
+pixel and the same place on the reference. Points are (x, y) in [−1, 1] over the image, as ``grid_sample`` takes them
+without ``align_corners``.
 """
 
 import math

@@ -10,7 +10,7 @@ from cpr_lightning.build import build
 from cpr_lightning.data.checking import check
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.results import test_run
+from cpr_lightning.results import evaluate_run
 from cpr_lightning.runs import load_run
 from cpr_lightning.settings import DatasetSettings
 from cpr_lightning.verbs.arguments import parse
@@ -50,6 +50,6 @@ def main(words: list[str]) -> int:
     for problem in problems:
         log.warning("Skipped: %s", problem)
     output = Path(values.get("output", run.folder)).expanduser()
-    metrics = test_run(run, samples, output, device, skipped=len(problems))
+    metrics = evaluate_run(run, samples, output, device, skipped=len(problems))
     print_metrics(metrics, output)
     return 1 if problems else 0

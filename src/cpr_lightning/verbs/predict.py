@@ -15,6 +15,7 @@ from cpr_lightning.results import (
     predict,
     report,
     score_samples,
+    unique,
     write_heatmaps,
     write_predictions,
 )
@@ -45,7 +46,7 @@ def main(words: list[str]) -> int:
     scored = score_samples(run, paths, device, "Scoring")
     predictions = predict(run, paths, scored)
     base = source if source.is_dir() else source.parent
-    names = [path.relative_to(base).with_suffix("").as_posix() for path in paths]
+    names = unique([path.relative_to(base).with_suffix("").as_posix() for path in paths])
     write_predictions(output / "predictions.csv", predictions, run.calibration.threshold)
     write_heatmaps(run, predictions, scored.maps, names, [None] * len(paths), output)
     report(run, predictions, names, {}, {"images": str(source)}, output)

@@ -19,7 +19,7 @@ from cpr_lightning.data.checking import check
 from cpr_lightning.environment import choose_device, describe_environment
 from cpr_lightning.errors import RunError, SettingsError
 from cpr_lightning.files import write_json
-from cpr_lightning.results import test_run
+from cpr_lightning.results import evaluate_run
 from cpr_lightning.settings import Settings
 from cpr_lightning.training.fitting import train_run
 from cpr_lightning.verbs.tables import print_metrics
@@ -61,7 +61,7 @@ def _job(config: DictConfig) -> float | None:
     except KeyboardInterrupt:
         log.warning("Interrupted. Go on with: cpr train resume=%s", folder)
         raise
-    metrics = test_run(run, samples, folder, device, skipped=len(problems))
+    metrics = evaluate_run(run, samples, folder, device, skipped=len(problems))
     print_metrics(metrics, folder)
     return metrics["image_auroc"]
 

@@ -1,6 +1,5 @@
 """Heat-map pictures: an anomaly map laid over its image, on one colour scale for a whole category."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpr_lightning.errors import DataError
+from cpr_lightning.files import replaced
 
 TILE = 320  # longest side of a picture in a panel, in pixels
 _GAP = 6
@@ -136,7 +136,7 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
 
     Raises:
         DataError: OpenCV cannot encode the picture.
-        OSError: the folder is missing or cannot be written.
+        OSError: the folder cannot be written.
 
     """
     # imencode and not imwrite, which answers False for a full disk or a missing folder and raises nothing.
@@ -146,12 +146,8 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
         raise DataError(f"{path}: a picture of shape {rgb.shape} cannot be written as PNG: {error}") from error
     if not encoded:
         raise DataError(f"{path}: a picture of shape {rgb.shape} cannot be written as PNG.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(png.tobytes())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(path) as temporary:
+        temporary.write_bytes(png.tobytes())
 
 
 def _outlined(tile: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
