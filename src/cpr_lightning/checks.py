@@ -1,5 +1,7 @@
 """Settings that are refused before any work, each with a sentence."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig, OmegaConf
 
 from cpr_lightning.errors import SettingsError
@@ -21,10 +23,25 @@ def check_settings(config: DictConfig) -> Settings:
         raise SettingsError(f"{key} is not set ({_HINTS.get(key, 'required')}); add {key}=… to the command.")
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
+    _make_absolute(settings)
     problem = _problem(settings)
     if problem is not None:
         raise SettingsError(problem)
     return settings
+
+
+def _make_absolute(settings: Settings) -> None:
+    """Relative paths mean the folder the command is typed in; a run must be usable from any other."""
+    settings.dataset.root = _absolute(settings.dataset.root)
+    settings.index_cache = _absolute(settings.index_cache)
+    if settings.backbone.weights not in ("imagenet", "random"):
+        settings.backbone.weights = _absolute(settings.backbone.weights)
+    if settings.training.anomaly_sources is not None:
+        settings.training.anomaly_sources = _absolute(settings.training.anomaly_sources)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _problem(settings: Settings) -> str | None:

@@ -1,5 +1,6 @@
 """Running the cascade over many images."""
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def score_images(
     batches = [range(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH)]
     with ThreadPoolExecutor(max_workers=_BATCH) as pool:
         pending = [pool.submit(load, row) for row in batches[0]]
-        for number, rows in enumerate(track(batches, description, transient=True)):
+        for number, rows in enumerate(track(batches, description, transient=True, disable=not sys.stderr.isatty())):
             images = torch.from_numpy(np.stack([future.result() for future in pending])).to(device)
             following = batches[number + 1] if number + 1 < len(batches) else range(0)
             pending = [pool.submit(load, row) for row in following]

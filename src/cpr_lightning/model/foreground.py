@@ -13,7 +13,7 @@ from cpr_lightning.errors import DataError
 from cpr_lightning.model.blur import gaussian_blur
 from cpr_lightning.settings import ForegroundSettings
 
-_TRIM = (0.01, 0.99)  # quantiles of the decision value that become 0 and 1
+_TRIM = (0.01, 0.99)  # quantiles of all references' decision values that become 0 and 1
 _SHRINK = 1e-4  # ridge on the covariance, relative to its mean variance: raw ReLU features may hold dead channels
 
 
@@ -74,8 +74,9 @@ def fit_foreground(
             "Then say dataset.kind=texture; or switch the branch off with foreground.enabled=false."
         )
     weight, bias = linear_discriminant(negative, positive)
-    decision = np.concatenate([negative, positive]) @ weight + bias
-    low, high = np.quantile(decision, _TRIM)
+    # Image by image: the features of all references may be larger than the memory.
+    decisions = [np.einsum("chw,c->hw", image, weight.astype(np.float32)) + bias for image in features]
+    low, high = np.quantile(np.stack(decisions), _TRIM)
     scale = 1 / max(high - low, 1e-12)
     return Foreground(
         torch.from_numpy((weight * scale).astype(np.float32)),

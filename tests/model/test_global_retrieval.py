@@ -1,0 +1,191 @@
+"""Targeting against the golden numbers, SciPy, scikit-learn and plain loops."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import rel_entr
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+from torch import Tensor
+
+from cpr_lightning.model.global_retrieval import (
+    GlobalRetrieval,
+    assign_codes,
+    block_divergence,
+    block_histograms,
+    fit_codebook,
+    nearest,
+    trimmed_distance,
+)
+from cpr_lightning.settings import Reading
+
+Golden = Callable[[str], dict[str, Tensor]]
+
+
+def random_histograms(count: int, seed: int = 0) -> Tensor:
+    """Like real ones: most bins of a block are empty."""
+    rng = np.random.default_rng(seed)
+    values = rng.random((count, 25, 13)) * (rng.random((count, 25, 13)) < 0.4)
+    values[..., 3] += 0.1
+    return torch.from_numpy(values / values.sum(2, keepdims=True)).float()
+
+
+def slow_histograms(codes: np.ndarray, clusters: int, blocks: int) -> np.ndarray:
+    """One image, cell by cell; the padding is a word of its own before the first rows and columns."""
+    height, width = (-(-side // blocks) * blocks for side in codes.shape)
+    padded = np.zeros((height, width), int)
+    padded[height - codes.shape[0] :, width - codes.shape[1] :] = codes + 1
+    counts = np.zeros((blocks * blocks, clusters + 1))
+    for row in range(height):
+        for column in range(width):
+            block = row // (height // blocks) * blocks + column // (width // blocks)
+            counts[block, padded[row, column]] += 1
+    return counts / counts.sum(1, keepdims=True)
+
+
+def test_golden_codes_and_histograms(golden: Golden):
+    numbers = golden("global_retrieval")
+    codes = assign_codes(numbers["query_features"], numbers["centroids"])
+    assert torch.equal(codes[0], numbers["query_codes"].long())
+    torch.testing.assert_close(block_histograms(codes, 12, 5)[0], numbers["query_histograms"], rtol=1e-5, atol=1e-7)
+    references = block_histograms(assign_codes(numbers["reference_features"], numbers["centroids"]), 12, 5)
+    torch.testing.assert_close(references, numbers["reference_histograms"], rtol=1e-5, atol=1e-7)
+
+
+def test_golden_divergence_distance_and_ranking(golden: Golden):
+    numbers = golden("global_retrieval")
+    divergence = block_divergence(numbers["query_histograms"][None], numbers["reference_histograms"])
+    torch.testing.assert_close(divergence[0].float(), numbers["block_kl"], rtol=1e-5, atol=1e-5)
+    distance = trimmed_distance(divergence, 5)
+    torch.testing.assert_close(distance[0].float(), numbers["distance"], rtol=1e-5, atol=1e-5)
+    retrieval = GlobalRetrieval(numbers["centroids"], numbers["reference_histograms"])
+    assert torch.equal(retrieval(numbers["query_features"], 9)[0], numbers["ranking"])
+    assert torch.equal(retrieval(numbers["query_features"], 3)[0], numbers["ranking"][:3])
+
+
+@pytest.mark.parametrize("reading", list(Reading))
+def test_divergence_agrees_with_scipy_in_both_readings(reading: Reading):
+    query, references = random_histograms(3, 1), random_histograms(4, 2)
+    q, r = query.double().numpy() + 1e-8, references.double().numpy() + 1e-8
+    official = rel_entr(q[:, None], r[None]).sum(-1)
+    paper = rel_entr(r[None], q[:, None]).sum(-1)
+    expected = official if reading is Reading.official else paper
+    np.testing.assert_allclose(block_divergence(query, references, reading).numpy(), expected, rtol=1e-9, atol=1e-9)
+    assert np.abs(official - paper).max() > 0.1  # the two readings do differ
+
+
+def test_the_paper_reading_reaches_the_ranking():
+    references, query = random_histograms(40, 3), random_histograms(1, 4)
+    rankings = {}
+    for reading in Reading:
+        retrieval = GlobalRetrieval(torch.zeros(12, 2), references, 5, reading)
+        rankings[reading] = nearest(retrieval.distances(query), 40)[0].numpy()
+        q, r = query.double().numpy() + 1e-8, references.double().numpy() + 1e-8
+        blocks = rel_entr(q, r).sum(-1) if reading is Reading.official else rel_entr(r, q).sum(-1)
+        np.testing.assert_array_equal(rankings[reading], np.sort(blocks, axis=1)[:, :20].sum(1).argsort())
+    assert not np.array_equal(rankings[Reading.official], rankings[Reading.paper])
+
+
+@pytest.mark.parametrize("ignored", [0, 5, 24])
+def test_the_worst_blocks_are_left_out_and_sum_and_mean_rank_alike(ignored: int):
+    divergence = torch.rand(3, 30, 25, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    kept = np.sort(divergence.numpy(), axis=2)[..., : 25 - ignored]
+    distance = trimmed_distance(divergence, ignored).numpy()
+    np.testing.assert_allclose(distance, kept.sum(2), rtol=1e-12)
+    np.testing.assert_array_equal(distance.argsort(1), kept.mean(2).argsort(1))
+
+
+def test_a_defect_in_few_blocks_does_not_change_the_distance():
+    histograms = random_histograms(2, 6)
+    spoiled = histograms[:1].clone()
+    spoiled[0, :5] = 0
+    spoiled[0, :5, 12] = 1
+    to_itself = trimmed_distance(block_divergence(spoiled, histograms), 5)[0, 0]
+    assert to_itself.item() == pytest.approx(0, abs=1e-6)
+    assert trimmed_distance(block_divergence(spoiled, histograms), 4)[0, 0] > 1
+
+
+@pytest.mark.parametrize(("height", "width", "blocks"), [(20, 20, 5), (22, 22, 5), (13, 17, 4), (8, 8, 5), (7, 9, 1)])
+def test_histograms_agree_with_plain_loops(height: int, width: int, blocks: int):
+    codes = torch.randint(6, (2, height, width), generator=torch.Generator().manual_seed(height))
+    expected = np.stack([slow_histograms(each.numpy(), 6, blocks) for each in codes])
+    histograms = block_histograms(codes, 6, blocks)
+    assert histograms.dtype == torch.float32
+    np.testing.assert_allclose(histograms.numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_codes_are_the_nearest_centres():
+    generator = torch.Generator().manual_seed(7)
+    features = torch.rand(2, 9, 6, 5, generator=generator) * 10
+    codebook = torch.rand(7, 9, generator=generator) * 10
+    cells = features.permute(0, 2, 3, 1).reshape(-1, 9).numpy()
+    expected = cdist(cells, codebook.numpy()).argmin(1).reshape(2, 6, 5)
+    np.testing.assert_array_equal(assign_codes(features, codebook).numpy(), expected)
+
+
+def test_k_means_is_as_good_as_that_of_scikit_learn():
+    vectors, _ = make_blobs(3000, n_features=16, centers=20, cluster_std=6.0, random_state=0)
+    vectors = vectors.astype(np.float32)
+    codebook = fit_codebook(vectors, 12, restarts=10, seed=66)
+    assert codebook.shape == (12, 16)
+    assert codebook.dtype == np.float32
+    inertia = cdist(vectors, codebook, "sqeuclidean").min(1).sum()
+    assert inertia <= 1.03 * KMeans(12, n_init=10, random_state=0).fit(vectors).inertia_
+
+
+def test_k_means_uses_all_vectors():
+    # FAISS alone would take 256 a centre at random, and say nothing.
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(4000, 4)).astype(np.float32)
+    codebook = fit_codebook(vectors, 2, restarts=3, seed=1)
+    nearest_centre = cdist(vectors, codebook).argmin(1)
+    for number, centre in enumerate(codebook):
+        np.testing.assert_allclose(centre, vectors[nearest_centre == number].mean(0), atol=0.02)
+
+
+def test_k_means_is_deterministic_and_depends_on_the_seed():
+    vectors = np.random.default_rng(2).random((500, 8), dtype=np.float32)
+    first = fit_codebook(vectors, 5, restarts=1, seed=3)
+    np.testing.assert_array_equal(fit_codebook(vectors.copy(), 5, restarts=1, seed=3), first)
+    assert not np.array_equal(fit_codebook(vectors, 5, restarts=1, seed=4), first)
+
+
+def test_few_vectors_are_enough_for_a_codebook():
+    vectors = np.random.default_rng(3).random((14, 3), dtype=np.float32)
+    codebook = fit_codebook(vectors, 12, restarts=2, seed=0)
+    assert np.isfinite(codebook).all()
+    assert len(np.unique(codebook, axis=0)) == 12
+
+
+def test_the_nearest_come_first_and_ties_keep_the_order_of_the_references():
+    distances = torch.tensor([[3.0, 1.0, 2.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    assert nearest(distances, 3).tolist() == [[1, 3, 2], [0, 1, 2]]
+
+
+def test_the_excluded_row_is_never_returned():
+    distances = torch.rand(6, 6, generator=torch.Generator().manual_seed(8))
+    distances.fill_diagonal_(0)
+    chosen = nearest(distances, 5, torch.arange(6))
+    for row in range(6):
+        others = [other for other in distances[row].argsort().tolist() if other != row]
+        assert chosen[row].tolist() == others
+
+
+def test_the_excluded_row_is_not_returned_when_there_are_no_more_references_than_neighbors():
+    chosen = nearest(torch.tensor([[0.0, 1.0, 2.0]]), 3, torch.tensor([0]))
+    assert 0 not in chosen[0].tolist()
+    assert chosen[0].tolist() == [1, 2]
+
+
+def test_a_batch_is_ranked_like_its_images_one_by_one(golden: Golden):
+    numbers = golden("global_retrieval")
+    retrieval = GlobalRetrieval(numbers["centroids"], numbers["reference_histograms"])
+    together = retrieval(numbers["reference_features"], 4)
+    assert together[:, 0].tolist() == list(range(9))  # each is its own nearest
+    for row, features in enumerate(numbers["reference_features"]):
+        assert torch.equal(retrieval(features[None], 4)[0], together[row])
+    excluded = retrieval(numbers["reference_features"], 4, torch.arange(9))
+    assert torch.equal(excluded[:, :3], together[:, 1:])
