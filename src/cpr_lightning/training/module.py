@@ -135,13 +135,14 @@ class LocalBranchTraining(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another branch; Lightning itself would skip what does not fit."""
-        needed = set(_without_backbone(self.state_dict()))
-        missing = sorted(needed - set(checkpoint["state_dict"]))
-        if missing:
-            raise TrainingError(
-                f"The checkpoint lacks {missing[0]} and {len(missing) - 1} more: it is of another variant or version. "
-                "Start a new run."
-            )
+        held = checkpoint["state_dict"]
+        for name, value in _without_backbone(self.state_dict()).items():
+            if name not in held or held[name].shape != value.shape:
+                found = tuple(held[name].shape) if name in held else "missing"
+                raise TrainingError(
+                    f"The checkpoint does not fit the settings: {name} is {found}, not {tuple(value.shape)}. Resume with "
+                    "the settings that the run was started with, or start a new run."
+                )
 
 
 def _describe(branch: ScaleBranch, trunk: Tensor, points: Tensor) -> Tensor:
