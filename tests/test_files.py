@@ -29,9 +29,14 @@ def test_a_replaced_file_is_the_old_one_until_the_block_ends(tmp_path: Path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, reason: type[BaseException]):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(reason), replaced(path) as temporary:
-        temporary.write_text("half")
-        raise reason
+
+    def interrupted() -> None:
+        with replaced(path) as temporary:
+            temporary.write_text("half")
+            raise reason
+
+    with pytest.raises(reason):
+        interrupted()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["table.csv"]
 
@@ -52,9 +57,13 @@ def test_a_new_folder_appears_only_when_complete(tmp_path: Path):
 
 @pytest.mark.parametrize("reason", [OSError, KeyboardInterrupt])
 def test_an_interrupted_folder_leaves_nothing(tmp_path: Path, reason: type[BaseException]):
-    with pytest.raises(reason), new_folder(tmp_path / "abc") as temporary:
-        (temporary / "one").write_text("1")
-        raise reason
+    def interrupted() -> None:
+        with new_folder(tmp_path / "abc") as temporary:
+            (temporary / "one").write_text("1")
+            raise reason
+
+    with pytest.raises(reason):
+        interrupted()
     assert names(tmp_path) == []
 
 
@@ -70,19 +79,15 @@ def test_a_folder_made_by_another_process_in_the_meantime_stays(tmp_path: Path):
 
 def test_what_a_killed_process_left_is_not_taken_over(tmp_path: Path):
     with new_folder(tmp_path / "abc") as temporary:
-        name = temporary.name
-    left = tmp_path / name
-    left.mkdir()
-    (left / "stale").write_text("stale")
-    with new_folder(tmp_path / "def"):
-        pass
-    with new_folder(tmp_path / "abc2") as temporary:
-        (temporary / "one").write_text("1")
-    assert names(tmp_path / "abc2") == ["one"]
+        left = temporary
     (tmp_path / "abc").rmdir()
+    left.mkdir()
+    (left / "stale").write_text("stale")  # a process of the same number was killed here
     with new_folder(tmp_path / "abc") as temporary:
         assert temporary == left
-        assert names(temporary) == []
+        (temporary / "one").write_text("1")
+    assert names(tmp_path / "abc") == ["one"]
+    assert names(tmp_path) == ["abc"]
 
 
 def test_json_is_read_as_it_was_written(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Running `cpr` as a user does: in a process of its own, or, where that is as real, in this one (torch loads slowly)."""
+"""Running `cpr` as a user does: in a process of its own, or, where that is as real, in this one (it is faster)."""
 
 import csv
 import io

@@ -6,7 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from e2e_helpers import Result, Trained, call_cpr, numbers_of, rows_of, run_cpr
+import timm
+from e2e_helpers import Result, Trained, call_cpr, numbers_of, rows_of, run_cpr, small
+from safetensors.torch import save_file
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -151,3 +153,22 @@ def test_predict_writes_below_outputs_unless_told_otherwise(trained: Trained, ti
     image = tiny / "washer" / "test" / "good" / "000.png"
     assert call_cpr("predict", f"run={trained.folder}", f"images={image}", cwd=tmp_path).status in (0, 1)
     assert [path.parent.parent for path in tmp_path.rglob("predictions.csv")] == [tmp_path / "outputs" / "predict"]
+
+
+def test_a_run_made_with_relative_paths_works_from_any_folder(tiny: Path, tmp_path: Path):
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    work.mkdir()
+    elsewhere.mkdir()
+    (work / "data").symlink_to(tiny)
+    save_file(timm.create_model("resnet18").state_dict(), work / "weights.safetensors")
+    words = [w for w in small(tiny, work / "run") if not w.startswith(("dataset.root", "hydra", "index_cache"))]
+    relative = ["dataset.root=data", "backbone.weights=weights.safetensors", "hydra.run.dir=run"]
+    done = call_cpr(*words, *relative, "training.max_steps=1", cwd=work)
+    assert done.status == 0, done.err
+    done = call_cpr("evaluate", "run=../work/run", "output=e", cwd=elsewhere)
+    assert done.status == 0, done.err
+    assert numbers_of(elsewhere / "e") == numbers_of(work / "run")
+    (work / "run" / "metrics.json").unlink()
+    done = call_cpr("train", "resume=../work/run", "training.max_steps=2", cwd=elsewhere)
+    assert done.status == 0, done.err
+    assert numbers_of(work / "run")["steps"] == 2

@@ -134,7 +134,6 @@ def test_the_model_holds_what_was_learned_and_not_the_backbone(trained: Trained)
     assert {name.split(".")[0] for name in names} == {"codebook", "foreground", "branch"}
 
 
-def test_nothing_is_written_beside_the_run(trained: Trained, bench: Path):
-    assert not (bench / "outputs").exists()
-    assert not (bench / "lightning_logs").exists()
-    assert not (bench / "checkpoints").exists()
+def test_nothing_is_written_beside_the_run(trained: Trained):
+    for name in ("outputs", "lightning_logs", "checkpoints", "wandb"):
+        assert not (trained.folder.parent / name).exists()

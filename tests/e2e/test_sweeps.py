@@ -72,7 +72,7 @@ def test_a_damaged_index_in_the_cache_is_named(tiny: Path, tmp_path: Path):
 
 def test_a_sweep_makes_a_run_for_each_cell(tiny: Path, bench: Path, trained: Trained, tmp_path: Path, cache: str):
     words = [word for word in small(tiny, bench / "x", *SHORT, cache) if not word.startswith("hydra.run.dir")]
-    done = call_cpr(*words, "-m", "seed=1,2", "category=washer,weave", cwd=tmp_path)
+    done = call_cpr(*words, "seed=1,2", "category=washer,weave", "-m", cwd=tmp_path)
     assert done.status == 0, done.out + done.err
     runs = sorted(path.parent for path in (tmp_path / "multirun").rglob("metrics.json"))
     cells = {(config_of(run).seed, config_of(run).category) for run in runs}
@@ -98,7 +98,7 @@ def test_a_sweep_makes_a_run_for_each_cell(tiny: Path, bench: Path, trained: Tra
 
 def test_a_sweep_goes_on_past_a_cell_that_fails(tiny: Path, bench: Path, tmp_path: Path, cache: str):
     words = [word for word in small(tiny, bench / "x", *SHORT, cache) if not word.startswith("hydra.run.dir")]
-    done = call_cpr(*words, "-m", "category=washr,weave", cwd=tmp_path)
+    done = call_cpr(*words, "category=washr,weave", "-m", cwd=tmp_path)
     assert done.status == 1, f"{done.status}: done, but something failed on the way\n{done.err}"
     assert "washr" in done.err
     assert "Traceback" not in done.out + done.err

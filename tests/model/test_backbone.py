@@ -138,9 +138,7 @@ def test_the_official_statistics_are_all_that_differs_from_the_paper(weights: Pa
     }
     states = {reading: backbone.network.state_dict() for reading, backbone in made.items()}
     changed = {
-        name
-        for name, value in states[Reading.paper].items()
-        if not torch.equal(value, states[Reading.official][name])
+        name for name, value in states[Reading.paper].items() if not torch.equal(value, states[Reading.official][name])
     }
     norms = {name for name in states[Reading.paper] if "running_" in name or "num_batches" in name}
     assert changed == norms
@@ -200,7 +198,9 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
 
 
 def test_weights_of_another_network_are_refused_and_the_keys_named(network: nn.Module, weights: Path, tmp_path: Path):
-    with pytest.raises(WeightsError, match=r"does not fit backbone\.name=efficientnet_b0: conv_stem\.weight \(missing\)"):
+    with pytest.raises(
+        WeightsError, match=r"does not fit backbone\.name=efficientnet_b0: conv_stem\.weight \(missing\)"
+    ):
         Backbone("efficientnet_b0", str(weights), [1, 2])
     odd = network.state_dict() | {"layer1.0.conv1.weight": torch.zeros(64, 64, 1, 1)}
     del odd["layer2.0.bn1.bias"]
@@ -219,5 +219,7 @@ def test_without_internet_the_message_says_how_to_get_the_weights(monkeypatch: p
         raise OSError("We couldn't connect to 'https://huggingface.co'")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(WeightsError, match=r"(?s)resnet18 could not be fetched.*couldn't connect.*backbone\.weights=random"):
+    with pytest.raises(
+        WeightsError, match=r"(?s)resnet18 could not be fetched.*couldn't connect.*backbone\.weights=random"
+    ):
         Backbone("resnet18", "imagenet", RESNET_LAYERS)

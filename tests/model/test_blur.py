@@ -22,7 +22,9 @@ def test_agrees_with_scipy(sigma: float, reach: int, size: tuple[int, int]):
 
 def test_is_the_released_codes_33_by_33_blur_of_sigma_4():
     given = maps(2, 64, 50, seed=1)
-    expected = np.stack([cv2.GaussianBlur(each.numpy(), (33, 33), 4, borderType=cv2.BORDER_REFLECT_101) for each in given])
+    expected = np.stack(
+        [cv2.GaussianBlur(each.numpy(), (33, 33), 4, borderType=cv2.BORDER_REFLECT_101) for each in given]
+    )
     np.testing.assert_allclose(gaussian_blur(given, 4.0, 16).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -83,7 +83,9 @@ def test_anomaly_maps_and_scores_are_those_of_the_released_code(shared_data: Pat
         neighbors = torch.tensor([[references.index(neighbor) for neighbor in names]])
         if has_foreground:
             stems = [name, *(neighbor.rsplit(".", 1)[0] for neighbor in names)]
-            joint = resize(torch.from_numpy(np.stack([foregrounds[stem] for stem in stems]))[None], (SIZE, SIZE)).amax(1)
+            joint = resize(torch.from_numpy(np.stack([foregrounds[stem] for stem in stems]))[None], (SIZE, SIZE)).amax(
+                1
+            )
             with torch.inference_mode():
                 distances = cascade.match(cascade.features(image)[1], neighbors)
                 anomaly_map = postprocess(distances, joint, (SIZE, SIZE), 4.0)

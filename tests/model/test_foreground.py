@@ -60,7 +60,8 @@ def test_channels_that_are_always_zero_do_no_harm():
     weight, bias = linear_discriminant(negative, positive)
     dead = np.zeros((1, 2), np.float32)
     with_dead, bias_with_dead = linear_discriminant(
-        np.hstack([negative, np.repeat(dead, len(negative), 0)]), np.hstack([positive, np.repeat(dead, len(positive), 0)])
+        np.hstack([negative, np.repeat(dead, len(negative), 0)]),
+        np.hstack([positive, np.repeat(dead, len(positive), 0)]),
     )
     assert np.isfinite(with_dead).all()
     np.testing.assert_allclose(with_dead[:12], weight, rtol=0.02, atol=0.02 * np.abs(weight).max())

@@ -43,9 +43,7 @@ def test_views_are_what_was_added(codec: Codec):
     bank.add(images(3, seed=1))
     bank.add(images(2, seed=2))
     assert len(bank) == 5
-    for view, first, second, (height, width, dim) in zip(
-        bank.views(), images(3, 1), images(2, 2), SHAPES, strict=True
-    ):
+    for view, first, second, (height, width, dim) in zip(bank.views(), images(3, 1), images(2, 2), SHAPES, strict=True):
         added = torch.cat([first, second]).permute(0, 2, 3, 1)
         assert view.shape == (5, height, width, dim)
         if codec is Codec.flat:

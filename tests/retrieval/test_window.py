@@ -154,7 +154,7 @@ def peak_bytes(call: Callable[[], Any]) -> int:
         kept = call()
     assert profile.profiler is not None
     assert profile.profiler.kineto_results is not None
-    changes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes: list[Any] = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     assert changes
     held = peak = 0
     for event in sorted(changes, key=lambda event: event.start_ns()):

@@ -159,9 +159,7 @@ def test_no_pair_at_all_is_a_loss_of_zero_with_a_gradient(reading: Reading):
 
 def test_pairs_beyond_their_margins_cost_nothing():
     weight = torch.ones(1, 3)
-    positive, negative = pair_loss(
-        torch.tensor([[0.8, 0.9, 1.0]]), weight, torch.tensor([[-0.2, -0.5, -1.0]]), weight
-    )
+    positive, negative = pair_loss(torch.tensor([[0.8, 0.9, 1.0]]), weight, torch.tensor([[-0.2, -0.5, -1.0]]), weight)
     assert positive.item() == 0
     assert negative.item() == 0
 

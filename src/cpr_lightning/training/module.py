@@ -140,8 +140,8 @@ class LocalBranchTraining(lightning.LightningModule):
             if name not in held or held[name].shape != value.shape:
                 found = tuple(held[name].shape) if name in held else "missing"
                 raise TrainingError(
-                    f"The checkpoint does not fit the settings: {name} is {found}, not {tuple(value.shape)}. Resume with "
-                    "the settings that the run was started with, or start a new run."
+                    f"The checkpoint does not fit the settings: {name} is {found}, not {tuple(value.shape)}. Resume "
+                    "with the settings that the run was started with, or start a new run."
                 )
 
 

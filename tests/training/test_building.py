@@ -1,0 +1,141 @@
+"""What the offline index holds of a category's references."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import rel_entr
+
+from cpr_lightning.data.datamodule import ReferenceImages
+from cpr_lightning.errors import DataError
+from cpr_lightning.model.backbone import Backbone
+from cpr_lightning.model.foreground import Foreground
+from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
+from cpr_lightning.training.building import IndexSettings, build_index
+
+CPU = torch.device("cpu")
+SIZE = 64
+WriteParts = Callable[..., list[Path]]
+
+
+def retrieval(**changes: object) -> RetrievalSettings:
+    given = {"neighbors": 4, "codebook_vectors": 2000, "codebook_restarts": 1} | changes
+    return RetrievalSettings(**given)  # pyright: ignore[reportArgumentType]
+
+
+def build(
+    backbone: Backbone, paths: list[Path], foreground: ForegroundSettings | None = None, **changes: object
+) -> ReferenceIndex:
+    return build_index(backbone, ReferenceImages(paths, SIZE), IndexSettings(retrieval(**changes), foreground), CPU)
+
+
+@pytest.fixture
+def paths(write_parts: WriteParts) -> list[Path]:
+    return write_parts(19)  # more than one batch
+
+
+@pytest.mark.parametrize("divergence", list(Reading))
+def test_neighbors_are_the_nearest_others_by_the_trimmed_divergence(
+    small_backbone: Backbone, paths: list[Path], divergence: Reading
+):
+    index = build(small_backbone, paths, divergence=divergence)
+    values = index.histograms.double().numpy() + 1e-8
+    assert index.neighbors.shape == (19, 4)
+    for row in range(19):
+        first, second = values[row][None], values
+        if divergence is Reading.paper:
+            first, second = second, first
+        distance = np.sort(rel_entr(first, second).sum(2), axis=1)[:, :20].sum(1)
+        found = index.neighbors[row].numpy()
+        assert row not in found
+        assert len(set(found.tolist())) == 4
+        others = np.delete(distance, row)
+        np.testing.assert_allclose(distance[found], np.sort(others)[:4], rtol=1e-6, atol=1e-9)
+
+
+def test_a_copy_of_an_image_is_its_nearest_neighbor_and_not_mistaken_for_itself(
+    small_backbone: Backbone, write_parts: WriteParts
+):
+    paths = write_parts(6)
+    index = build(small_backbone, [paths[0], *paths], neighbors=3)
+    assert index.neighbors[0, 0] == 1
+    assert index.neighbors[1, 0] == 0
+
+
+def test_histograms_are_those_of_the_codebooks_words(small_backbone: Backbone, paths: list[Path]):
+    index = build(small_backbone, paths, blocks=4)
+    raw = small_backbone(torch.from_numpy(np.stack([ReferenceImages(paths, SIZE)(7)])))[0][0]
+    codes = cdist(raw.flatten(1).T.numpy(), index.codebook.numpy()).argmin(1).reshape(4, 4, 4, 4)
+    for row in range(4):
+        for column in range(4):
+            words = np.bincount(codes[row, :, column].ravel() + 1, minlength=13) / 16
+            np.testing.assert_allclose(index.histograms[7, row * 4 + column].numpy(), words, atol=1e-6)
+
+
+def test_the_codebook_is_learned_from_the_features(small_backbone: Backbone, paths: list[Path]):
+    index = build(small_backbone, paths, codebook_vectors=10**6)
+    images = torch.from_numpy(np.stack([ReferenceImages(paths, SIZE)(row) for row in range(19)]))
+    vectors = small_backbone(images)[0].movedim(1, -1).reshape(-1, 64).numpy()
+    words = cdist(vectors, index.codebook.numpy()).argmin(1)
+    assert index.codebook.shape == (12, 64)
+    used = np.unique(words)
+    assert len(used) > 6
+    spread = np.linalg.norm(vectors.std(0))
+    for word in used:
+        assert np.linalg.norm(vectors[words == word].mean(0) - index.codebook[word].numpy()) < 0.05 * spread
+
+
+def test_the_same_images_give_the_same_index(small_backbone: Backbone, paths: list[Path]):
+    first, again = (build(small_backbone, paths, ForegroundSettings()) for _ in range(2))
+    for name, value in vars(first).items():
+        assert torch.equal(value, getattr(again, name)), name
+
+
+def test_without_a_foreground_branch_there_are_no_maps(small_backbone: Backbone, paths: list[Path]):
+    index = build(small_backbone, paths)
+    assert (index.foreground_weight, index.foreground_bias, index.foreground_maps) == (None, None, None)
+
+
+@pytest.mark.parametrize("method", list(Reading))
+def test_the_foreground_shows_the_part_and_the_maps_are_of_the_branch(
+    small_backbone: Backbone, paths: list[Path], method: Reading
+):
+    index = build(small_backbone, paths, ForegroundSettings(method=method))
+    assert index.foreground_maps is not None
+    assert index.foreground_weight is not None
+    assert index.foreground_bias is not None
+    assert index.foreground_maps.shape == (19, 16, 16)
+    middle, frame = index.foreground_maps[:, 6:10, 6:10], index.foreground_maps[:, 0]
+    assert middle.mean() > frame.mean() + 0.4
+    images = torch.from_numpy(np.stack([ReferenceImages(paths, SIZE)(row) for row in range(19)]))
+    branch = Foreground(index.foreground_weight, index.foreground_bias)
+    torch.testing.assert_close(branch(small_backbone(images)[0]), index.foreground_maps, rtol=1e-3, atol=1e-4)
+
+
+def test_fewer_references_than_neighbors_are_refused(small_backbone: Backbone, write_parts: WriteParts):
+    with pytest.raises(DataError, match=r"There are 3 good images, but retrieval\.neighbors=4"):
+        build(small_backbone, write_parts(3))
+
+
+def test_one_reference_alone_is_refused(small_backbone: Backbone, write_parts: WriteParts):
+    with pytest.raises(DataError, match="1 good image"):
+        build(small_backbone, write_parts(1), neighbors=1)
+
+
+def test_as_many_references_as_neighbors_leave_each_its_others(small_backbone: Backbone, write_parts: WriteParts):
+    index = build(small_backbone, write_parts(4))
+    assert [sorted(row) for row in index.neighbors.tolist()] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    small_backbone: Backbone, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    build(small_backbone, paths)
+    assert list(scratch.iterdir()) == []
