@@ -63,7 +63,7 @@ def _problem(settings: Settings) -> str | None:
         "foreground.vectors": settings.foreground.vectors,
     }
     for key, value in at_least_one.items():
-        if value < 1:
+        if not value >= 1:
             return f"{key}={value} must be 1 or more."
     shares = {
         "training.defect_probability": training.defect_probability,
@@ -85,7 +85,7 @@ def _problem(settings: Settings) -> str | None:
         "calibration.sigmas": settings.calibration.sigmas,
     }
     for key, value in not_negative.items():
-        if value < 0:
+        if not value >= 0:  # so that a nan is refused too
             return f"{key}={value} must not be negative."
     if not 0 <= retrieval.ignored_blocks < retrieval.blocks**2:
         return (

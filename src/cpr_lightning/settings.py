@@ -34,11 +34,8 @@ class RemoteWeight(Enum):
     none = "none"
 
 
-class OnError(Enum):
-    """What to do with an image that cannot be read: stop, or leave it out and say so."""
-
-    raise_ = "raise"
-    skip = "skip"
+# What to do with an image that cannot be read: stop, or leave it out and say so. Not a class, for "raise" is a keyword.
+OnError = Enum("OnError", {"raise": "raise", "skip": "skip"})
 
 
 class Codec(Enum):
@@ -56,7 +53,7 @@ class DatasetSettings:
     name: str = MISSING
     root: str = MISSING  # the folder that holds the categories
     kind: Kind | None = None  # null: known for the data set's own categories; for others say object or texture
-    on_error: OnError = OnError.raise_
+    on_error: OnError = OnError["raise"]
     # dataset=folder only; a path is absolute or relative to dataset.root
     good: str | None = None  # images without defects, to learn from
     test_good: str | None = None  # images without defects, to test with; null: every fifth of `good` is held out

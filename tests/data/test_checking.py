@@ -76,7 +76,7 @@ def test_a_bad_sample_stops_the_run_or_is_left_out(tmp_path: Path, spoil: Callab
     samples = category(tmp_path)
     said = spoil(samples)
     with pytest.raises(DataError, match=said):
-        check(samples, OnError.raise_)
+        check(samples, OnError["raise"])
     checked = check(samples, OnError.skip)
     assert checked.samples.references == samples.references
     assert checked.samples.test == [samples.test[0], samples.test[2]]
@@ -89,7 +89,7 @@ def test_a_bad_reference_is_left_out_and_the_order_stays(tmp_path: Path):
     samples = category(tmp_path)
     samples.references[1].image.unlink()
     with pytest.raises(DataError, match=r"good1\.png does not exist"):
-        check(samples, OnError.raise_)
+        check(samples, OnError["raise"])
     checked = check(samples, OnError.skip)
     assert checked.samples.references == [samples.references[row] for row in (0, 2, 3)]
     assert checked.samples.test == samples.test
@@ -100,7 +100,7 @@ def test_the_first_three_problems_are_told_and_the_others_counted(tmp_path: Path
     for sample in samples.references[:5]:
         sample.image.write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        check(samples, OnError.raise_)
+        check(samples, OnError["raise"])
     said = str(caught.value)
     assert all(f"good{number}.png" in said for number in range(3))
     assert "good3.png" not in said

@@ -1,7 +1,6 @@
 """What a training leaves behind."""
 
 import json
-from pathlib import Path
 
 import cv2
 import pytest

@@ -136,7 +136,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_no_half_file(tiny: Path, bench: Pat
     said = (tmp_path / "said.txt").read_text(errors="replace")
     assert process.returncode == 130, said
     assert f"resume={folder}" in said
-    assert "Traceback" not in said, said
+    assert "cpr_lightning/" not in said, said  # no traceback of ours; a loader's death may show one of Python's own
     assert group_is_gone(process.pid), "loader processes were left behind"
     assert half_files(folder) == []
     assert not (folder / "metrics.json").exists()

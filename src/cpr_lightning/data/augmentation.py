@@ -37,14 +37,15 @@ class Augmentation:
     """
 
     def __init__(self, probability: float = 0.3) -> None:
-        self._transform = A.Compose(
-            [
-                A.SaltAndPepper(amount=_NOISE, salt_vs_pepper=(0.5, 0.5), p=probability),
-                Lightness(p=probability),
-            ]
-        )
+        # Not one Compose of both: it gives its transforms the same seed, and they would always come together.
+        self._transforms = [
+            A.Compose([A.SaltAndPepper(amount=_NOISE, salt_vs_pepper=(0.5, 0.5), p=probability)]),
+            A.Compose([Lightness(p=probability)]),
+        ]
 
     def __call__(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB → the same shape and type; the input is not changed."""
-        self._transform.set_random_seed(int(rng.integers(2**31)))
-        return self._transform(image=image)["image"]
+        for transform in self._transforms:
+            transform.set_random_seed(int(rng.integers(2**31)))
+            image = transform(image=image)["image"]
+        return image

@@ -34,7 +34,7 @@ def check(samples: Samples, on_error: OnError) -> Checked:
             found = list(pool.map(_problem, listed))
             kept[part] = [sample for sample, problem in zip(listed, found, strict=True) if problem is None]
             problems += [problem for problem in found if problem is not None]
-    if problems and on_error is OnError.raise_:
+    if problems and on_error is not OnError.skip:
         more = f" And {len(problems) - 3} more such problems." if len(problems) > 3 else ""
         raise DataError("\n".join(problems[:3]) + more)
     if not kept["references"]:

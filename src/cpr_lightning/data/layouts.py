@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import escape
 from pathlib import Path
 
 from cpr_lightning.data.images import is_image, list_images
@@ -204,8 +205,8 @@ def _images_below(folder: Path, key: str) -> list[Path]:
 def _find_mask(folder: Path, place: Path, image: Path) -> Path:
     parent = folder / place.parent
     for stem in (f"{place.name}_mask", place.name):
-        for path in sorted(parent.glob(f"{stem}.*")):
-            if is_image(path):
+        for path in sorted(parent.glob(f"{escape(stem)}.*")):
+            if is_image(path) and path.stem == stem:
                 return path
     raise DataError(
         f"The mask of the defective image {image} is missing: neither {parent / place.name}_mask.png nor "

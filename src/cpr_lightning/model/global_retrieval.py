@@ -127,7 +127,8 @@ class GlobalRetrieval(nn.Module):
             excluded: (B,) a reference that must not be chosen (a reference's own row, when it is the query), or None.
 
         Returns:
-            (B, K) int64 rows of the references, nearest first; ties in the order of the references.
+            (B, K) int64 rows of the references, nearest first; ties in the order of the references. Fewer than K
+            where there are not as many.
         """
         return nearest(self.distances(self.describe(features)), neighbors, excluded)
 
@@ -136,4 +137,5 @@ def nearest(distances: Tensor, neighbors: int, excluded: Tensor | None = None) -
     """(B, R) distances → (B, K) rows, nearest first, without the ``excluded`` (B,) row of each."""
     if excluded is not None:
         distances = distances.scatter(1, excluded.view(-1, 1), torch.inf)
+        neighbors = min(neighbors, distances.shape[1] - 1)
     return distances.argsort(dim=1, stable=True)[:, :neighbors]

@@ -90,7 +90,8 @@ class ReferenceBank:
                     f"{path} cannot be read as a FAISS index ({first_line(error)}); it may have been cut short. "
                     "Copy it again, or train the run again."
                 ) from error
-            if type(index) is not type(_empty_index(dim, codec)) or index.d != dim:
+            expected = _empty_index(dim, codec)
+            if not isinstance(index, type(expected)) or (index.d, index.code_size) != (dim, expected.code_size):
                 raise RunError(
                     f"{path} holds {index.d} numbers a vector in a {type(index).__name__}, but the run's config.yaml "
                     f"says {dim} as {codec.value}. The file belongs to another run."

@@ -61,4 +61,5 @@ def match_window(query: Tensor, references: Tensor, neighbors: Tensor, window: i
                 best[here] = torch.where(better, similarity, best[here])
                 for axis, value in enumerate((torch.full_like(rows, rank), rows + dy, columns + dx)):
                     position[axis][here] = torch.where(better, value[here], position[axis][here])
-    return WindowMatch(1 - best, position[0], position[1], position[2])
+    # Rounding may make the product of two unit vectors a little larger than 1.
+    return WindowMatch((1 - best).clamp(min=0), position[0], position[1], position[2])

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,6 +65,8 @@ def cached_index(
     if path.is_file():
         log.info("Index of %d references taken from %s", len(images), folder)
         return ReferenceIndex.load(path)
+    # Nothing but somebody's deleting leaves a folder without its index; it would keep ours from taking its place.
+    shutil.rmtree(folder, ignore_errors=True)
     log.info("Indexing %d references", len(images))
     index = build_index(backbone, images, settings, device)
     with new_folder(folder) as temporary:
