@@ -1,5 +1,7 @@
 """Settings that are refused before any work, each with a sentence."""
 
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -7,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.settings import Settings
 
+_OPEN = ("trainer", "logger")  # their keys are Lightning's
 _HINTS = {
     "dataset.root": "the folder that holds the categories",
     "category": "which product, the name of a folder in dataset.root",
@@ -19,6 +22,10 @@ def check_settings(config: DictConfig) -> Settings:
     Raises:
         SettingsError: a key is not set, or values make no sense, alone or together.
     """
+    known = known_keys(Settings)
+    for key in _keys(config):
+        if key not in known:
+            raise SettingsError(unknown_key(key))
     for key in sorted(OmegaConf.missing_keys(config)):
         raise SettingsError(f"{key} is not set ({_HINTS.get(key, 'required')}); add {key}=… to the command.")
     settings = OmegaConf.to_object(config)
@@ -28,6 +35,35 @@ def check_settings(config: DictConfig) -> Settings:
     if problem is not None:
         raise SettingsError(problem)
     return settings
+
+
+def unknown_key(key: str) -> str:
+    """The sentence about a key that does not exist."""
+    near = get_close_matches(key, sorted(known_keys(Settings)), n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return f"There is no key {key}{hint} `cpr train --help` shows all keys."
+
+
+def known_keys(group: type, prefix: str = "") -> set[str]:
+    """Dotted names of all keys of a group of settings and of the groups in it."""
+    keys = set()
+    for field in fields(group):
+        name = prefix + field.name
+        keys.add(name)
+        if isinstance(field.type, type) and is_dataclass(field.type):
+            keys |= known_keys(field.type, f"{name}.")
+    return keys
+
+
+def _keys(config: DictConfig, prefix: str = "") -> list[str]:
+    """Dotted names of the keys of a configuration; of `trainer` and `logger`, which take any, the name alone."""
+    keys = []
+    for key in config:
+        name = f"{prefix}{key}"
+        keys.append(name)
+        if name not in _OPEN and OmegaConf.is_dict(config._get_node(str(key))):
+            keys += _keys(config[key], f"{name}.")
+    return keys
 
 
 def _make_absolute(settings: Settings) -> None:
@@ -91,6 +127,11 @@ def _problem(settings: Settings) -> str | None:
         return (
             f"retrieval.ignored_blocks={retrieval.ignored_blocks} must leave at least one of the "
             f"{retrieval.blocks**2} blocks (retrieval.blocks={retrieval.blocks})."
+        )
+    if retrieval.clusters > retrieval.codebook_vectors:
+        return (
+            f"retrieval.codebook_vectors={retrieval.codebook_vectors} are too few for "
+            f"retrieval.clusters={retrieval.clusters}."
         )
     if any(window < 1 or window % 2 == 0 for window in retrieval.windows):
         return f"retrieval.windows={retrieval.windows}: a window has an odd number of cells on a side."

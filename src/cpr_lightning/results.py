@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,11 @@ from cpr_lightning.evaluation.inference import Scored, score_images
 from cpr_lightning.evaluation.metrics import Metrics, evaluate
 from cpr_lightning.evaluation.report import ReportRow, write_report
 from cpr_lightning.files import read_json, write_json
-from cpr_lightning.runs import Run, write_csv
+from cpr_lightning.predictions import Prediction, predict, unique, write_predictions
+from cpr_lightning.runs import Run
 from cpr_lightning.visual.overlay import panel, write_png
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the run says of one image."""
-
-    path: Path
-    label: int | None
-    score: float
-    is_anomalous: bool
-    neighbors: list[str]
 
 
 def score_samples(run: Run, paths: Sequence[Path], device: torch.device, description: str) -> Scored:
@@ -83,39 +72,6 @@ def evaluate_run(run: Run, samples: Samples, output: Path, device: torch.device,
     return figures
 
 
-def predict(run: Run, paths: Sequence[Path], scored: Scored, labels: Sequence[int] | None = None) -> list[Prediction]:
-    """Scores → verdicts, with the references that each image was compared with."""
-    return [
-        Prediction(
-            path,
-            None if labels is None else labels[number],
-            float(scored.scores[number]),
-            bool(scored.scores[number] > run.calibration.threshold),
-            [run.references[row] for row in scored.neighbors[number]],
-        )
-        for number, path in enumerate(paths)
-    ]
-
-
-def write_predictions(path: Path, predictions: Sequence[Prediction], threshold: float) -> None:
-    """``path,label,score,threshold,is_anomalous,neighbor_1..K``; the label is empty where it is unknown."""
-    neighbors = len(predictions[0].neighbors)
-    header = ["path", "label", "score", "threshold", "is_anomalous"]
-    header += [f"neighbor_{rank}" for rank in range(1, neighbors + 1)]
-    rows = [
-        [
-            str(item.path),
-            "" if item.label is None else str(item.label),
-            repr(item.score),
-            repr(threshold),
-            str(int(item.is_anomalous)),
-            *item.neighbors,
-        ]
-        for item in predictions
-    ]
-    write_csv(path, header, rows)
-
-
 def write_heatmaps(
     run: Run,
     predictions: Sequence[Prediction],
@@ -161,16 +117,6 @@ def report(
         rows=rows,
         threshold=run.calibration.threshold,
     )
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """Names with a number behind those that occurred before: ``a/1``, ``a/1_2``. No picture may replace another."""
-    seen: dict[str, int] = {}
-    numbered = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        numbered.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return numbered
 
 
 def _measure(test: list[Sample], scored: Scored, size: int) -> Metrics:

@@ -5,22 +5,19 @@ reference: FAISS indexes, histograms, foreground maps, names · ``neighbors.csv`
 ``environment.json``. Results (metrics, predictions, pictures) are written by :mod:`cpr_lightning.results`.
 """
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from yaml import YAMLError
 
 from cpr_lightning.errors import RunError
 from cpr_lightning.evaluation.calibration import Calibration
-from cpr_lightning.files import replaced, write_text
+from cpr_lightning.files import write_csv, write_tensors, write_text
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures
 from cpr_lightning.model.foreground import Foreground
@@ -29,8 +26,6 @@ from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.settings import Settings
-
-_INCOMPLETE = "the run is incomplete. Finish it with `cpr train resume={}`, or train it again."
 
 
 @dataclass
@@ -129,8 +124,7 @@ def save_model(folder: Path, features: LocalFeatures, index: ReferenceIndex, ref
         tensors |= {"foreground.weight": index.foreground_weight, "foreground.bias": index.foreground_bias}
     if features.branch is not None:
         tensors |= {f"branch.{name}": value for name, value in features.branch.state_dict().items()}
-    with replaced(folder / "model.safetensors") as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
+    write_tensors(folder / "model.safetensors", tensors, {"backbone": features.backbone.fingerprint})
     index.save(folder / "bank" / "references.safetensors")
     write_text(folder / "bank" / "references.txt", "\n".join(references) + "\n")
     rows = [
@@ -150,12 +144,21 @@ def load_run(folder: Path, device: torch.device) -> Run:
     settings = load_settings(folder)
     path = folder / "model.safetensors"
     if not path.is_file():
-        raise RunError(f"{path} is missing: {_INCOMPLETE.format(folder)}")
+        finished = (folder / "metrics.json").is_file()
+        remedy = "Train it again." if finished else f"Finish it with `cpr train resume={folder}`, or train it again."
+        raise RunError(f"{path} is missing: the run is incomplete. {remedy}")
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            made_with = (file.metadata() or {}).get("backbone")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except SafetensorError as error:
         raise RunError(f"{path} is cut short or damaged ({error}). Copy it again, or train the run again.") from error
     backbone = create_backbone(settings)
+    if backbone.fingerprint != made_with:
+        raise RunError(
+            f"The backbone's weights are not those that the run in {folder} was trained with. Its config.yaml says "
+            f"backbone.name={settings.backbone.name} backbone.weights={settings.backbone.weights}: put that file back."
+        )
     features = LocalFeatures(backbone, create_branch(settings, backbone))
     _load_branch(features, tensors, path)
     index = ReferenceIndex.load(folder / "bank" / "references.safetensors")
@@ -170,15 +173,6 @@ def load_run(folder: Path, device: torch.device) -> Run:
     calibration = Calibration.load(folder / "calibration.json")
     cascade = assemble(settings, features, index, bank).to(device)
     return Run(folder, settings, cascade, references, calibration)
-
-
-def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    """Write a table whole or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
 
 
 def _load_branch(features: LocalFeatures, tensors: dict[str, Tensor], path: Path) -> None:

@@ -132,7 +132,7 @@ class TrainingSettings:
     negative_margin: float = -0.2  # m⁻
     power: int = 3  # p of eq. 12
     workers: int | None = None  # loader processes; null: one less than the cores, at most 4
-    checkpoint_every: int = 500  # steps; a killed run resumes from the last one
+    checkpoint_every: int = 100  # steps; a killed run resumes from the last one
 
 
 @dataclass

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cpr_lightning.data.layouts import FolderLayout, MvtecLayout, Sample, TinyLayout
+from cpr_lightning.data.folder_layout import FolderLayout
+from cpr_lightning.data.layouts import MvtecLayout, Sample, TinyLayout
 from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.settings import Kind
 

@@ -112,10 +112,10 @@ def test_random_weights_depend_on_the_seed_alone():
     torch.rand(10)
     again = resnet()
     torch.manual_seed(99)
-    assert first.fingerprint() == again.fingerprint()
+    assert first.fingerprint == again.fingerprint
     for one, other in zip(first(images()), again(images()), strict=True):
         assert torch.equal(one, other)
-    assert resnet(seed=1).fingerprint() != first.fingerprint()
+    assert resnet(seed=1).fingerprint != first.fingerprint
 
 
 def test_the_official_statistics_move_a_tenth_of_the_way_to_those_of_noise(network: nn.Module, weights: Path):
@@ -142,9 +142,9 @@ def test_the_official_statistics_are_all_that_differs_from_the_paper(weights: Pa
     }
     norms = {name for name in states[Reading.paper] if "running_" in name or "num_batches" in name}
     assert changed == norms
-    assert made[Reading.paper].fingerprint() != made[Reading.official].fingerprint()
+    assert made[Reading.paper].fingerprint != made[Reading.official].fingerprint
     again = Backbone("resnet18", str(weights), RESNET_LAYERS, image_size=64)
-    assert again.fingerprint() == made[Reading.official].fingerprint()
+    assert again.fingerprint == made[Reading.official].fingerprint
 
 
 def test_a_file_may_hold_more_than_needed_and_lack_the_counters_of_batch_norms(

@@ -120,7 +120,7 @@ def test_loss_and_gradient_are_those_of_the_plain_formulation(small_backbone: Ba
 
 def test_only_the_branch_learns(small_backbone: Backbone):
     module = module_of(small_backbone)
-    before = small_backbone.fingerprint()
+    before = small_backbone.fingerprint
     optimiser = module.configure_optimizers()
     assert isinstance(optimiser, torch.optim.AdamW)
     learned = {id(value) for group in optimiser.param_groups for value in group["params"]}
@@ -135,7 +135,7 @@ def test_only_the_branch_learns(small_backbone: Backbone):
         loss.backward()
         optimiser.step()
     assert step(module, batch)[0] < 0.9 * first
-    assert small_backbone.fingerprint() == before
+    assert small_backbone.fingerprint == before
     assert not small_backbone.training
 
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from glob import escape
 from pathlib import Path
 
-from cpr_lightning.data.images import is_image, list_images
+from cpr_lightning.data.images import is_image
 from cpr_lightning.data.tiny import TINY_CATEGORIES, write_tiny
 from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.settings import Kind
@@ -100,7 +100,7 @@ class MvtecLayout:
                 if defect.name == "good":
                     test.append(Sample(image, None, 0, "good"))
                 else:
-                    mask = _find_mask(folder / "ground_truth" / defect.name, Path(image.stem), image)
+                    mask = find_mask(folder / "ground_truth" / defect.name, Path(image.stem), image)
                     test.append(Sample(image, mask, 1, defect.name))
         return Samples(category, kind, references, test)
 
@@ -115,58 +115,6 @@ class TinyLayout(MvtecLayout):
         if not any((self.root / name).is_dir() for name in self.known):
             write_tiny(self.root)
         return super().samples(category)
-
-
-class FolderLayout:
-    """One's own images: a folder of good ones; optionally folders of test images and of masks, anywhere.
-
-    Args:
-        root: what relative folders are relative to.
-        kind: object (default) or texture.
-        good: images to learn from.
-        test_good: good images to test with; None holds out every fifth of ``good``, if there are defective images.
-        defective: images with defects; a sub-folder's name is the name of the defect.
-        masks: their masks, at the same relative path, with or without ``_mask``, with any image extension.
-    """
-
-    def __init__(
-        self,
-        root: str | None = None,
-        kind: Kind | None = None,
-        good: str | None = None,
-        test_good: str | None = None,
-        defective: str | None = None,
-        masks: str | None = None,
-        **others: object,
-    ) -> None:
-        del others
-        base = Path(root).expanduser() if root else Path()
-        if good is None:
-            raise SettingsError("dataset.good is not set: the folder with images of good parts.")
-        self.kind = kind or Kind.object
-        self.good = base / Path(good).expanduser()
-        self.test_good = base / Path(test_good).expanduser() if test_good else None
-        self.defective = base / Path(defective).expanduser() if defective else None
-        self.masks = base / Path(masks).expanduser() if masks else None
-
-    def samples(self, category: str) -> Samples:
-        """All images; ``category`` is the name that the run gives to the product.
-
-        Raises:
-            DataError: a folder is missing or holds no image, or a mask is missing.
-        """
-        good = [Sample(path, None, 0, "good") for path in _images_below(self.good, "dataset.good")]
-        test = []
-        if self.test_good is not None:
-            test = [Sample(path, None, 0, "good") for path in _images_below(self.test_good, "dataset.test_good")]
-        elif self.defective is not None:
-            test, good = good[4::5], [sample for number, sample in enumerate(good) if number % 5 != 4]
-        if self.defective is not None:
-            for image in _images_below(self.defective, "dataset.defective"):
-                place = image.relative_to(self.defective).with_suffix("")
-                mask = None if self.masks is None else _find_mask(self.masks, place, image)
-                test.append(Sample(image, mask, 1, "_".join(place.parent.parts) or "defective"))
-        return Samples(category, self.kind, good, test)
 
 
 def _category_folder(root: Path, category: str) -> Path:
@@ -193,16 +141,8 @@ def _images_in(folder: Path, what: str) -> list[Path]:
     return images
 
 
-def _images_below(folder: Path, key: str) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{key}={folder} is not a folder.")
-    images = list_images(folder)
-    if not images:
-        raise DataError(f"{key}={folder} holds no image.")
-    return images
-
-
-def _find_mask(folder: Path, place: Path, image: Path) -> Path:
+def find_mask(folder: Path, place: Path, image: Path) -> Path:
+    """The mask of ``image`` in ``folder``: at ``place`` with ``_mask`` behind its name or without, in any format."""
     parent = folder / place.parent
     for stem in (f"{place.name}_mask", place.name):
         for path in sorted(parent.glob(f"{escape(stem)}.*")):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import timm
@@ -32,6 +33,9 @@ class Backbone(nn.Module):
             to those of noise. The released results were made so. ``paper`` leaves the pretrained statistics alone.
         image_size: pixels on a side of the noise.
 
+    Attributes:
+        fingerprint: of the weights and their treatment: backbones with the same one give the same features.
+
     Raises:
         SettingsError: timm does not know the network or its layers.
         WeightsError: the weights are missing, do not fit, or cannot be fetched.
@@ -52,6 +56,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network = _create(name, weights, layers, seed)
+        # Before the noise: its statistics differ in the last digits from one processor to another.
+        self.fingerprint = f"{_hash(self.network)}-{statistics.value}-{image_size}"
         if statistics is Reading.official:
             _run_noise(self.network, name, image_size)
         features = self.network.feature_info
@@ -85,18 +91,18 @@ class Backbone(nn.Module):
         """Cells on a side of a layer's feature map."""
         return -(-image_size // self.strides[layer])
 
-    def fingerprint(self) -> str:
-        """Hash of the weights: two backbones with the same one give the same features."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+
+def _hash(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _create(name: str, weights: str, layers: Sequence[int], seed: int) -> nn.Module:
     if name not in timm.list_models():
-        near = timm.list_models(f"*{name}*")[:5] or timm.list_models(f"{name[:5]}*")[:5]
+        near = get_close_matches(name, timm.list_models(), n=3)
         raise SettingsError(f"backbone.name={name} is not a timm model. Near it: {', '.join(near) or 'none'}.")
     try:
         with torch.random.fork_rng(devices=[]):

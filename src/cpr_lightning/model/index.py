@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cpr_lightning.errors import RunError
-from cpr_lightning.files import replaced
+from cpr_lightning.files import write_tensors
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ class ReferenceIndex:
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole or not at all."""
-        tensors = {name: value.contiguous() for name, value in vars(self).items() if value is not None}
-        with replaced(path) as temporary:
-            save_file(tensors, temporary)
+        write_tensors(path, {name: value for name, value in vars(self).items() if value is not None})
 
     @classmethod
     def load(cls, path: Path) -> "ReferenceIndex":
@@ -64,5 +62,5 @@ class ReferenceIndex:
         except (SafetensorError, TypeError, ValueError) as error:
             raise RunError(
                 f"{path} cannot be read as an index of references ({error}); it is damaged or of another version. "
-                "Delete it and run again."
+                "Train again; if it lies in the index cache, delete it first."
             ) from error

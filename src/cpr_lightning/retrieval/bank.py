@@ -87,8 +87,8 @@ class ReferenceBank:
                 index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
             except RuntimeError as error:
                 raise RunError(
-                    f"{path} cannot be read as a FAISS index ({first_line(error)}); it may have been cut short. "
-                    "Copy it again, or train the run again."
+                    f"{path} cannot be read as a FAISS index; it may have been cut short. Copy it again, or train the "
+                    "run again."
                 ) from error
             expected = _empty_index(dim, codec)
             if not isinstance(index, type(expected)) or (index.d, index.code_size) != (dim, expected.code_size):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cpr_lightning.data.datamodule import ReferenceImages
-from cpr_lightning.errors import DataError
+from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.foreground import Foreground, fit_foreground
 from cpr_lightning.model.global_retrieval import (
@@ -84,6 +84,8 @@ def _raw_features(backbone: Backbone, images: ReferenceImages, scratch: Path, de
 
 def _codebook(features: np.ndarray, clusters: int, settings: RetrievalSettings, rng: np.random.Generator) -> np.ndarray:
     cells = features.shape[0] * features.shape[2] * features.shape[3]
+    if clusters > cells:
+        raise SettingsError(f"retrieval.clusters={clusters} is more than the {cells} cells of all references.")
     chosen = np.sort(rng.choice(cells, min(settings.codebook_vectors, cells), replace=False))
     image, row, column = np.unravel_index(chosen, (features.shape[0], *features.shape[2:]))
     return fit_codebook(features[image, :, row, column], clusters, settings.codebook_restarts, settings.codebook_seed)

@@ -1,23 +1,18 @@
 """One training run from settings to a run directory that can score images."""
 
 import logging
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from cpr_lightning.build import build
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
 from cpr_lightning.data.layouts import Samples
-from cpr_lightning.errors import RunError
+from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.evaluation.calibration import calibrate
 from cpr_lightning.files import write_json
 from cpr_lightning.model.cascade import LocalFeatures
@@ -34,9 +29,11 @@ from cpr_lightning.runs import (
 )
 from cpr_lightning.settings import Kind, Settings
 from cpr_lightning.training.building import IndexSettings
+from cpr_lightning.training.checkpoints import LAST, KeepGood, WholeCheckpointIO
 from cpr_lightning.training.indexing import OfflineIndex
+from cpr_lightning.training.loggers import open_loggers
 from cpr_lightning.training.module import LocalBranchTraining
-from cpr_lightning.training.progress import StepProgress, quiet
+from cpr_lightning.training.progress import StepProgress, interruptible, quiet
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +101,6 @@ def _fit(
         seed=settings.seed,
     )
     checkpoints = folder / "checkpoints"
-    keep_last = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="step={step}",
-        auto_insert_metric_name=False,
-        every_n_train_steps=settings.training.checkpoint_every,
-        save_last=True,
-        enable_version_counter=False,
-    )
     accelerator, devices = lightning_device(settings.device)
     arguments: dict[str, Any] = {
         "accelerator": accelerator,
@@ -121,15 +110,21 @@ def _fit(
         "default_root_dir": folder,
         "enable_model_summary": False,
     }
-    with quiet(), _loggers(settings) as loggers:
-        trainer = lightning.Trainer(
-            **arguments | settings.trainer,
-            logger=loggers or False,
-            callbacks=[offline, keep_last, StepProgress()],
+    with quiet(), open_loggers(settings) as loggers:
+        keep_good = KeepGood(checkpoints, settings.training.checkpoint_every)
+        trainer = _trainer(
+            **arguments | settings.trainer, logger=loggers or False, callbacks=[offline, keep_good, StepProgress()]
         )
-        with _interruptible():
+        with interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings), weights_only=True)
     return trainer.global_step
+
+
+def _trainer(**arguments: Any) -> lightning.Trainer:
+    try:
+        return lightning.Trainer(**arguments, enable_checkpointing=False, plugins=[WholeCheckpointIO()])
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise SettingsError(f"The keys of trainer cannot be used: {first_line(error)}") from error
 
 
 def lightning_device(device: str) -> tuple[str, Any]:
@@ -142,7 +137,7 @@ def lightning_device(device: str) -> tuple[str, Any]:
 
 def _checkpoint(folder: Path, settings: Settings) -> Path | None:
     """The checkpoint to go on from. Without ``resume=`` a folder that holds one is refused, not overwritten."""
-    last = folder / "last.ckpt"
+    last = folder / LAST
     if settings.resume is not None:
         if not last.is_file():
             log.warning("%s holds no checkpoint yet: training starts from the beginning.", settings.resume)
@@ -152,37 +147,6 @@ def _checkpoint(folder: Path, settings: Settings) -> Path | None:
             f"{folder.parent} already holds a run. Go on with resume={folder.parent}, or choose another folder."
         )
     return None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C through: Lightning turns it into an exit with status 1 and ignores every further one."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _loggers(settings: Settings) -> Iterator[list[Logger]]:
-    """The loggers of the settings, closed whatever happens: an open W&B run would swallow the next job's values."""
-    loggers: list[Logger] = [build(each) for each in settings.logger.values()]
-    status = "failed"
-    try:
-        yield loggers
-        status = "success"
-    finally:
-        for logger in loggers:
-            logger.finalize(status)
-        if "wandb" in settings.logger:
-            import wandb
-
-            wandb.finish(exit_code=0 if status == "success" else 1)
 
 
 def _with_bank(

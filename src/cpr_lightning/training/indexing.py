@@ -90,7 +90,7 @@ def _facts(backbone: Backbone, images: ReferenceImages, settings: IndexSettings)
         "version": _VERSION,
         "images": digest.hexdigest(),
         "image_size": images.size,
-        "backbone": backbone.fingerprint(),
+        "backbone": backbone.fingerprint,
         "retrieval": retrieval,
         "foreground": None if settings.foreground is None else asdict(settings.foreground),
     }

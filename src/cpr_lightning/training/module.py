@@ -72,8 +72,9 @@ class LocalBranchTraining(lightning.LightningModule):
         loss = positive + negative
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"The loss is {loss.item()} at step {self.global_step}. The last good checkpoint is kept; try a "
-                f"smaller training.learning_rate than {self.settings.learning_rate:g}, then go on with resume=RUN_DIR."
+                f"The loss is {loss.item()} at step {self.global_step}. Go on from the last checkpoint, whose loss was "
+                f"finite, with a smaller learning rate than {self.settings.learning_rate:g}: "
+                "cpr train resume=RUN_DIR training.learning_rate=…"
             )
         self.log_dict({"loss": loss, "loss_same": positive, "loss_different": negative}, prog_bar=True)
         return loss
@@ -143,6 +144,10 @@ class LocalBranchTraining(lightning.LightningModule):
                     f"The checkpoint does not fit the settings: {name} is {found}, not {tuple(value.shape)}. Resume "
                     "with the settings that the run was started with, or start a new run."
                 )
+        for optimizer in checkpoint["optimizer_states"]:
+            for group in optimizer["param_groups"]:
+                # These may be changed on the way: a rate that was too high is a reason to resume with a lower one.
+                group["lr"], group["weight_decay"] = self.settings.learning_rate, self.settings.weight_decay
 
 
 def _describe(branch: ScaleBranch, trunk: Tensor, points: Tensor) -> Tensor:

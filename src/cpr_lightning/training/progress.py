@@ -1,6 +1,7 @@
 """What a training shows of itself: one line of steps, and none of Lightning's advice that does not apply here."""
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,20 @@ def quiet() -> Iterator[None]:
     finally:
         for name, level in zip(names, levels, strict=True):
             logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning turns it into an exit with status 1 and ignores every further one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 class StepProgress(ProgressBar):

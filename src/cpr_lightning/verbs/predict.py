@@ -10,15 +10,8 @@ from rich.table import Table
 from cpr_lightning.data.images import list_images, read_image
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import DataError, SettingsError
-from cpr_lightning.results import (
-    Prediction,
-    predict,
-    report,
-    score_samples,
-    unique,
-    write_heatmaps,
-    write_predictions,
-)
+from cpr_lightning.predictions import Prediction, predict, unique, write_predictions
+from cpr_lightning.results import report, score_samples, write_heatmaps
 from cpr_lightning.runs import load_run
 from cpr_lightning.verbs.arguments import parse
 

@@ -5,19 +5,21 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cpr_lightning.build import build
-from cpr_lightning.checks import check_settings
+from cpr_lightning.checks import check_settings, unknown_key
 from cpr_lightning.data.checking import check
 from cpr_lightning.environment import choose_device, describe_environment
-from cpr_lightning.errors import RunError, SettingsError
+from cpr_lightning.errors import CprError, RunError, SettingsError, first_line
 from cpr_lightning.files import write_json
 from cpr_lightning.results import evaluate_run
 from cpr_lightning.settings import Settings
@@ -28,16 +30,36 @@ log = logging.getLogger(__name__)
 
 
 def main(words: list[str]) -> int:
-    """Run the verb; sweeps (``-m``) run one job after another in this process."""
+    """Run the verb; sweeps (``-m``) run one job after another in this process.
+
+    Returns 1 if images had to be skipped, or cells of a sweep failed.
+    """
     ConfigStore.instance().store(name="schema", node=Settings)
     # Hydra then hands exceptions on instead of printing them and leaving with status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["cpr train", *_with_resumed(words)]
+    failures: list[CprError] = []
+    skipped: list[int] = []
+
+    def job(config: DictConfig) -> float | None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            metrics = _run(config, folder)
+        except CprError as error:
+            failures.append(error)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                log.error("%s failed, the others go on: %s", folder, error)
+            return None
+        skipped.append(metrics["n_skipped"])
+        return metrics["image_auroc"]
+
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(_job)()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(_sentence(error)) from error
-    return 0
+    if failures and not skipped:
+        raise failures[0]
+    return 1 if failures or any(skipped) else 0
 
 
 def conf_folder() -> Path:
@@ -46,10 +68,9 @@ def conf_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
 
 
-def _job(config: DictConfig) -> float | None:
-    """One run. Returns the image AUROC, for Hydra's sweepers."""
+def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
+    """One run, in its folder; returns the content of ``metrics.json``."""
     settings = check_settings(config)
-    folder = Path(HydraConfig.get().runtime.output_dir)
     device = choose_device(settings.device)
     write_json(folder / "environment.json", describe_environment())
     layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
@@ -63,7 +84,7 @@ def _job(config: DictConfig) -> float | None:
         raise
     metrics = evaluate_run(run, samples, folder, device, skipped=len(problems))
     print_metrics(metrics, folder)
-    return metrics["image_auroc"]
+    return metrics
 
 
 def _with_resumed(words: list[str]) -> list[str]:
@@ -71,14 +92,21 @@ def _with_resumed(words: list[str]) -> list[str]:
     given = [word.partition("=")[2] for word in words if word.startswith("resume=")]
     if not given:
         return words
-    folder = Path(given[-1]).expanduser()
+    folder = Path(given[-1]).expanduser().absolute()
     recorded = folder / ".hydra" / "overrides.yaml"
     if not recorded.is_file():
         raise RunError(f"resume={folder} is not the folder of a run: {recorded} is missing.")
     if (folder / "metrics.json").is_file():
         raise RunError(f"The run in {folder} is finished; `cpr evaluate run={folder}` tests it again.")
     before = [str(word) for word in OmegaConf.load(recorded) if not str(word).startswith("resume=")]
-    return [*before, f"hydra.run.dir={_quoted(folder)}", *words]
+    now = [word for word in words if not word.startswith("resume=")]
+    # Relative paths among the overrides mean the folder in which the run was started.
+    started_in = Path(OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
+    if started_in.is_dir():
+        os.chdir(started_in)
+    # Hydra must not write its own record again: what is given now holds for this time, and may be a mistake.
+    own = [f"hydra.run.dir={_quoted(folder)}", "hydra.output_subdir=null", f"resume={_quoted(folder)}"]
+    return [*before, *own, *now]
 
 
 def _quoted(path: Path) -> str:
@@ -94,5 +122,11 @@ def _sentence(error: Exception) -> str:
     if missing:
         key = missing.group(1)
         return f"{key} is not set; add {key}=… to the command. `cpr train --help` shows all keys."
+    wrong = re.search(r"Could not override '([^']+)'", str(error))
+    if wrong:
+        return unknown_key(wrong.group(1))
+    if error.__cause__ is not None:
+        # Hydra names the override, its cause what is wrong with it.
+        lines.append(first_line(error.__cause__))
     kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
     return " ".join(kept) or type(error).__name__
