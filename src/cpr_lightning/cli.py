@@ -75,7 +75,7 @@ def _system_sentence(error: OSError) -> str:
     reason = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
     remedy = {
-        "No space left on device": " Free some space, or write elsewhere (hydra.run.dir=…, index_cache=…).",
-        "Permission denied": " Choose a folder that you may write to (hydra.run.dir=…, output=…).",
+        "No space left on device": " Free some space, or write elsewhere: train takes hydra.run.dir= and index_cache=, the others output=.",
+        "Permission denied": " Choose a folder that you may write to: train takes hydra.run.dir= and index_cache=, the others output=.",
     }.get(os.strerror(error.errno) if error.errno else "", "")
     return f"{where}{reason}.{remedy} Files that were written before are whole."

@@ -29,7 +29,8 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         # A full disk is reported without the name of the file that it stopped.
-        error.filename = error.filename or str(path)
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)

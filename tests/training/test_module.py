@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_what_to_do(small_backbone:
     module = module_of(small_backbone)
     with torch.no_grad():
         module.branch.branches()[0].project.weight.fill_(value)
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step 0.*learning_rate than 0\.001.*resume="):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step 0.*learning rate than 0\.001.*resume="):
         step(module, batch_of())
 
 

@@ -144,7 +144,7 @@ class LocalBranchTraining(lightning.LightningModule):
                     f"The checkpoint does not fit the settings: {name} is {found}, not {tuple(value.shape)}. Resume "
                     "with the settings that the run was started with, or start a new run."
                 )
-        for optimizer in checkpoint["optimizer_states"]:
+        for optimizer in checkpoint.get("optimizer_states", []):
             for group in optimizer["param_groups"]:
                 # These may be changed on the way: a rate that was too high is a reason to resume with a lower one.
                 group["lr"], group["weight_decay"] = self.settings.learning_rate, self.settings.weight_decay
