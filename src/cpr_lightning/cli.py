@@ -1,6 +1,6 @@
 """The command line: ``cpr <verb> [key=value …]``."""
 
-import os
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -74,8 +74,9 @@ def _system_sentence(error: OSError) -> str:
     """What the operating system refused, with the file and, for the usual causes, what to do."""
     reason = error.strerror or str(error)
     where = f"{error.filename}: " if error.filename else ""
+    elsewhere = "(train takes hydra.run.dir= and index_cache=, the others output=)"
     remedy = {
-        "No space left on device": " Free some space, or write elsewhere: train takes hydra.run.dir= and index_cache=, the others output=.",
-        "Permission denied": " Choose a folder that you may write to: train takes hydra.run.dir= and index_cache=, the others output=.",
-    }.get(os.strerror(error.errno) if error.errno else "", "")
+        errno.ENOSPC: f" Free some space, or write elsewhere {elsewhere}.",
+        errno.EACCES: f" Choose a folder that you may write to {elsewhere}.",
+    }.get(error.errno or 0, "")
     return f"{where}{reason}.{remedy} Files that were written before are whole."

@@ -108,7 +108,8 @@ def report(
         )
         for name, item in zip(names, predictions, strict=True)
     ]
-    shown = {key: str(value) for key, value in facts.items() if key not in metrics and value is not None}
+    others = {key: value for key, value in facts.items() if key not in metrics and value is not None}
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else str(value) for key, value in others.items()}
     write_report(
         output / "report.html",
         title=f"{run.settings.dataset.name} / {run.settings.category} / {run.settings.variant}",

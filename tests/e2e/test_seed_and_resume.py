@@ -70,6 +70,8 @@ def started(words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Where the tests themselves run in the background, Ctrl-C is switched off for them and for what they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
 

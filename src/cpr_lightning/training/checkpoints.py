@@ -1,6 +1,5 @@
 """Checkpoints that are whole, and that training can go on from."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ LAST = "last.ckpt"
 
 
 class KeepGood(lightning.Callback):
-    """Keeps ``last.ckpt``, written every so many steps once the loss at these weights is known to be finite.
+    """Keeps ``last.ckpt``: every so many steps the state before a batch, once the loss of that batch is finite.
 
-    A checkpoint after the step, as Lightning's own, would keep weights that the step has just thrown off. The
-    interrupted batch is drawn again when training is resumed, so nothing of it is lost or seen twice.
+    A checkpoint after the step, as Lightning's own, would keep weights that the step has just thrown off. One that is
+    written while the batch is worked on would count it twice in the batch norms, when training is resumed with it.
 
     Args:
         folder: for the checkpoint.
@@ -29,17 +28,26 @@ class KeepGood(lightning.Callback):
     def __init__(self, folder: Path, every: int) -> None:
         self.path = folder / LAST
         self.every = every
-        self._saved_at = -1
+        self._candidate = folder / f".{LAST}"
+        self._saved_at = 0
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Write the state that this batch starts from."""
+        del pl_module, batch, batch_idx
+        step = trainer.global_step
+        if step % self.every == 0 and step > self._saved_at:
+            self._saved_at = step
+            trainer.save_checkpoint(self._candidate)
 
     def on_before_backward(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
     ) -> None:
-        """The loss is finite here: the training step raises where it is not."""
-        del pl_module, loss
-        step = trainer.global_step
-        if step > 0 and step % self.every == 0 and step != self._saved_at:
-            self._saved_at = step
-            trainer.save_checkpoint(self.path)
+        """The loss is finite here, for the training step raises where it is not: the state was good."""
+        del trainer, pl_module, loss
+        if self._candidate.exists():
+            self._candidate.replace(self.path)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the end too: what comes after training may fail, and need not be trained again."""
@@ -65,7 +73,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Read a checkpoint; :class:`RunError` if it is damaged."""
         try:
             return super().load_checkpoint(path, map_location, weights_only)
-        except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a damaged pickle stream raises almost anything
             raise RunError(
                 f"{path} is not a whole checkpoint. Delete it to start the run from the beginning, or copy it again."
             ) from error

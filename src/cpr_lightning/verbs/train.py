@@ -59,6 +59,8 @@ def main(words: list[str]) -> int:
         raise SettingsError(_sentence(error)) from error
     if failures and not skipped:
         raise failures[0]
+    for error in failures:
+        print(f"cpr: a cell failed: {error}", file=sys.stderr)
     return 1 if failures or any(skipped) else 0
 
 
