@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cpr_lightning.errors import RunError, SettingsError, first_line
+from cpr_lightning.errors import RunError, SettingsError
 from cpr_lightning.files import replaced
 from cpr_lightning.settings import Codec
 
@@ -68,7 +68,7 @@ class ReferenceBank:
                 try:
                     faiss.write_index(index, str(temporary))
                 except RuntimeError as error:  # FAISS's own exception for every failed write, a full disk among them
-                    raise OSError(f"{path} could not be written: {first_line(error)}") from error
+                    raise OSError(f"{path} could not be written; the disk may have no space left") from error
 
     @classmethod
     def load(cls, folder: Path, shapes: Sequence[tuple[int, int, int]], codec: Codec) -> "ReferenceBank":

@@ -67,7 +67,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
             try:
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(f"{path} could not be written; is the disk full?") from error
+                raise OSError(f"{path} could not be written; the disk may have no space left") from error
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         """Read a checkpoint; :class:`RunError` if it is damaged."""
