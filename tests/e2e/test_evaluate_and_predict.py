@@ -156,19 +156,19 @@ def test_predict_writes_below_outputs_unless_told_otherwise(trained: Trained, ti
 
 
 def test_a_run_made_with_relative_paths_works_from_any_folder(tiny: Path, tmp_path: Path):
-    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
-    work.mkdir()
+    first, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
+    first.mkdir()
     elsewhere.mkdir()
-    (work / "data").symlink_to(tiny)
-    save_file(timm.create_model("resnet18").state_dict(), work / "weights.safetensors")
-    words = [w for w in small(tiny, work / "run") if not w.startswith(("dataset.root", "hydra", "index_cache"))]
+    (first / "data").symlink_to(tiny)
+    save_file(timm.create_model("resnet18").state_dict(), first / "weights.safetensors")
+    words = [w for w in small(tiny, first / "run") if not w.startswith(("dataset.root", "hydra", "index_cache"))]
     relative = ["dataset.root=data", "backbone.weights=weights.safetensors", "hydra.run.dir=run"]
-    done = call_cpr(*words, *relative, "training.max_steps=1", cwd=work)
+    done = call_cpr(*words, *relative, "training.max_steps=1", cwd=first)
     assert done.status == 0, done.err
-    done = call_cpr("evaluate", "run=../work/run", "output=e", cwd=elsewhere)
+    done = call_cpr("evaluate", "run=../first/run", "output=e", cwd=elsewhere)
     assert done.status == 0, done.err
-    assert numbers_of(elsewhere / "e") == numbers_of(work / "run")
-    (work / "run" / "metrics.json").unlink()
-    done = call_cpr("train", "resume=../work/run", "training.max_steps=2", cwd=elsewhere)
+    assert numbers_of(elsewhere / "e") == numbers_of(first / "run")
+    (first / "run" / "metrics.json").unlink()
+    done = call_cpr("train", "resume=../first/run", "training.max_steps=2", cwd=elsewhere)
     assert done.status == 0, done.err
-    assert numbers_of(work / "run")["steps"] == 2
+    assert numbers_of(first / "run")["steps"] == 2

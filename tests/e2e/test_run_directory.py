@@ -1,10 +1,11 @@
 """What a training leaves behind."""
 
 import json
+from pathlib import Path
 
 import cv2
 import pytest
-from e2e_helpers import Trained, half_files, metrics_of, rows_of
+from e2e_helpers import Trained, call_cpr, half_files, metrics_of, rows_of, small
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
@@ -136,3 +137,10 @@ def test_the_model_holds_what_was_learned_and_not_the_backbone(trained: Trained)
 def test_nothing_is_written_beside_the_run(trained: Trained):
     for name in ("outputs", "lightning_logs", "checkpoints", "wandb"):
         assert not (trained.folder.parent / name).exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(trained: Trained, tiny: Path, tmp_path: Path):
+    before = {path.name: path.read_bytes() for path in trained.folder.iterdir() if path.suffix in (".yaml", ".json")}
+    refused = call_cpr(*small(tiny, trained.folder, "seed=5"), cwd=tmp_path)
+    assert "already holds a run" in refused.sentence()
+    assert {name: (trained.folder / name).read_bytes() for name in before} == before

@@ -116,7 +116,7 @@ def _fit(
             **arguments | settings.trainer, logger=loggers or False, callbacks=[offline, keep_good, StepProgress()]
         )
         with interruptible():
-            trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings), weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings.resume), weights_only=True)
     return trainer.global_step
 
 
@@ -135,18 +135,25 @@ def lightning_device(device: str) -> tuple[str, Any]:
     return kind, [int(number)] if number else 1
 
 
-def _checkpoint(folder: Path, settings: Settings) -> Path | None:
-    """The checkpoint to go on from. Without ``resume=`` a folder that holds one is refused, not overwritten."""
+def refuse_other_run(folder: Path) -> None:
+    """Refuse to start a run where another one lies, before anything of it is written over.
+
+    Raises:
+        RunError: the folder holds a checkpoint or a model.
+    """
+    if (folder / "checkpoints" / LAST).exists() or (folder / "model.safetensors").exists():
+        raise RunError(f"{folder} already holds a run. Go on with resume={folder}, or choose another hydra.run.dir=.")
+
+
+def _checkpoint(folder: Path, resume: str | None) -> Path | None:
+    """The checkpoint to go on from, if the run is to be resumed and has one."""
+    if resume is None:
+        return None
     last = folder / LAST
-    if settings.resume is not None:
-        if not last.is_file():
-            log.warning("%s holds no checkpoint yet: training starts from the beginning.", settings.resume)
-        return last if last.is_file() else None
-    if last.is_file():
-        raise RunError(
-            f"{folder.parent} already holds a run. Go on with resume={folder.parent}, or choose another folder."
-        )
-    return None
+    if not last.is_file():
+        log.warning("%s holds no checkpoint yet: training starts from the beginning.", resume)
+        return None
+    return last
 
 
 def _with_bank(

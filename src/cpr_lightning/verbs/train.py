@@ -23,7 +23,7 @@ from cpr_lightning.errors import CprError, RunError, SettingsError, first_line
 from cpr_lightning.files import write_json
 from cpr_lightning.results import evaluate_run
 from cpr_lightning.settings import Settings
-from cpr_lightning.training.fitting import train_run
+from cpr_lightning.training.fitting import refuse_other_run, train_run
 from cpr_lightning.verbs.tables import print_metrics
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
     """One run, in its folder; returns the content of ``metrics.json``."""
     settings = check_settings(config)
     device = choose_device(settings.device)
+    if settings.resume is None:
+        refuse_other_run(folder)
     write_json(folder / "environment.json", describe_environment())
     layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
     samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
