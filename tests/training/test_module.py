@@ -115,7 +115,7 @@ def test_loss_and_gradient_are_those_of_the_plain_formulation(small_backbone: Ba
     for name, gradient in expected.items():
         # A bias before a batch norm has no gradient but rounding.
         scale = max(gradient.abs().max().item(), 0.01 * largest)
-        assert (made[name] - gradient).abs().max().item() < 1e-4 * scale, name
+        assert (made[name] - gradient).abs().max().item() < 1e-3 * scale, name
 
 
 def test_only_the_branch_learns(small_backbone: Backbone):

@@ -19,6 +19,7 @@ _LINES = 20  # in a log file, where a bar cannot be redrawn
 _NOT_HERE = (
     ".*module\\(s\\) in eval mode.*",  # the frozen backbone is meant to be
     ".*number of training batches .* is smaller than the logging interval.*",
+    ".*dataloader is not resumable.*",  # data.pairs.Onward goes on where the training was interrupted
     ".*does not have many workers.*",  # one less than the cores is right for a training step on the CPU
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
     ".*isinstance.*LeafSpec.*",  # a deprecation inside Lightning
