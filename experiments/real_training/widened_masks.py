@@ -16,13 +16,15 @@ from cpr_lightning.cli import main
 from cpr_lightning.data import datamodule
 from cpr_lightning.data.synthesis import SyntheticDefects
 
+_Drawn = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+
 
 class WidenedDefects(SyntheticDefects):
     """Synthetic defects whose masks reach a pixel too far."""
 
     def __call__(
         self, image: NDArray[np.uint8], rng: np.random.Generator, foreground: NDArray[np.float32] | None = None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    ) -> _Drawn:
         """As the class it extends."""
         drawn, mask = super().__call__(image, rng, foreground)
         return drawn, cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

@@ -92,6 +92,7 @@ def _problem(settings: Settings) -> str | None:
         "branch.dim": settings.branch.dim,
         "training.batch_size": training.batch_size,
         "training.pairs": training.pairs,
+        "training.defect_scale": training.defect_scale,
         "training.power": training.power,
         "training.checkpoint_every": training.checkpoint_every,
         "scoring.top_pixels": scoring.top_pixels,

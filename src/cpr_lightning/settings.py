@@ -122,6 +122,7 @@ class TrainingSettings:
     weight_decay: float = 1e-2
     anomaly_sources: str | None = None  # a DTD-style folder of textures; null: generated textures
     defect_probability: float = 0.9  # share of queries with a synthetic defect
+    defect_scale: int = 2  # defects are drawn at this many times image_size: soft edges and fine textures
     augment_probability: float = 0.3  # of salt-and-pepper, and of a change of lightness, per image
     pairs: int = 300  # pixel pairs of each sort (same, remote, defect) per image
     pair_points: Reading = Reading.official  # image pixels; paper: feature cells

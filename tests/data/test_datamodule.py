@@ -97,6 +97,7 @@ def test_defects_show_the_textures_of_the_given_folder(paths: list[Path], tmp_pa
         kind=Kind.texture,
         anomaly_sources=str(tmp_path / "textures"),
         defect_probability=1.0,
+        defect_scale=1,
         augment_probability=0.0,
     )
     batch = next(iter(data.train_dataloader()))

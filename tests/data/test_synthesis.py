@@ -1,5 +1,6 @@
 """Synthetic defects: blended inside the mask, untouched outside it."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -117,3 +118,24 @@ def test_settings_that_cannot_be_used_are_named(arguments: dict, key: str):
 def test_images_that_are_not_square_are_refused(image: np.ndarray):
     with pytest.raises(ValueError, match="80×60"):
         SyntheticDefects("object", white, 1.0)(image[:, :60], np.random.default_rng(0))
+
+
+def test_a_defect_drawn_larger_is_scaled_down_with_a_soft_edge(image: np.ndarray):
+    for seed in range(10):
+        drawn = SyntheticDefects("texture", white, 1.0, (1.0, 1.0), scale=2)(image, np.random.default_rng(seed))
+        result, mask = drawn
+        assert result.shape == image.shape
+        assert mask.shape == image.shape[:2]
+        assert mask.any()
+        near = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        # Parts thinner than a pixel may be drawn and yet not marked; they are few.
+        assert (result[~near] != image[~near]).any(axis=1).sum() <= 0.05 * mask.sum()
+        inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        assert (result[inner] == WHITE).all()
+        edge = result[near & ~inner].astype(int)
+        assert ((edge > image[near & ~inner]) & (edge < WHITE)).any(), "the edge mixes defect and image"
+
+
+def test_a_scale_below_one_is_refused():
+    with pytest.raises(SettingsError, match=r"training\.defect_scale"):
+        SyntheticDefects("texture", white, scale=0)

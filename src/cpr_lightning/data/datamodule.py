@@ -76,6 +76,7 @@ class PairDataModule(lightning.LightningDataModule):
             samples.kind.value,
             generated_texture if source is None else TextureFolder(Path(source).expanduser()),
             probability=settings.defect_probability,
+            scale=settings.defect_scale,
         )
         self._neighbors: Tensor | None = None
         self._foreground: Tensor | None = None
