@@ -20,7 +20,7 @@ from e2e_helpers import (
     small,
 )
 
-ENDURING = ["training.max_steps=24", "training.checkpoint_every=2"]
+ENDURING = ["training.max_steps=12", "training.checkpoint_every=2"]
 
 
 def trained_with(data: Path, folder: Path, *more: str) -> Path:
@@ -56,7 +56,7 @@ def test_loader_processes_do_not_change_the_numbers(trained: Trained, tiny: Path
 
 
 def test_checkpoints_do_not_change_the_numbers(unbroken: Path, tiny: Path, tmp_path: Path):
-    plain = trained_with(tiny, tmp_path / "plain", "training.max_steps=24")
+    plain = trained_with(tiny, tmp_path / "plain", "training.max_steps=12")
     assert same_model(plain, unbroken)
 
 
@@ -173,9 +173,9 @@ def test_a_run_without_a_checkpoint_starts_from_the_beginning(trained: Trained, 
 
 def test_training_further_goes_on_from_the_last_step(unbroken: Path, trained: Trained, run_copy: Path, tmp_path: Path):
     (run_copy / "metrics.json").unlink()
-    done = call_cpr("train", f"resume={run_copy}", "training.max_steps=24", cwd=tmp_path)
+    done = call_cpr("train", f"resume={run_copy}", "training.max_steps=12", cwd=tmp_path)
     assert done.status == 0, done.out + done.err
-    assert numbers_of(run_copy)["steps"] == 24
+    assert numbers_of(run_copy)["steps"] == 12
     assert same_model(run_copy, unbroken)
     assert not same_model(run_copy, trained.folder)
 
