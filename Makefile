@@ -20,7 +20,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: $(READY) ## write the tiny data set, train CPR on it, print its metrics (under 5 minutes on 2 cores)
+demo: $(READY) ## write the tiny data set, train CPR on it, print its metrics
 	rm -rf $(ROOT)
 	$(BIN)/cpr tiny root=$(ROOT)/data
 	$(BIN)/cpr train dataset=tiny dataset.root=$(ROOT)/data category=washer \

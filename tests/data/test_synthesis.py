@@ -105,9 +105,9 @@ def test_defects_lie_on_the_foreground(image: np.ndarray):
         ({"kind": "liquid"}, "dataset.kind"),
         ({"probability": 1.2}, "training.defect_probability"),
         ({"probability": -0.1}, "training.defect_probability"),
-        ({"opacity": (0.0, 1.0)}, "training.defect_opacity"),
-        ({"opacity": (0.9, 0.5)}, "training.defect_opacity"),
-        ({"opacity": (0.5, 1.5)}, "training.defect_opacity"),
+        ({"opacity": (0.0, 1.0)}, "opacity is"),
+        ({"opacity": (0.9, 0.5)}, "opacity is"),
+        ({"opacity": (0.5, 1.5)}, "opacity is"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(arguments: dict, key: str):
