@@ -41,9 +41,7 @@ class SyntheticDefects:
         if not 0.0 <= probability <= 1.0:
             raise SettingsError(f"training.defect_probability is {probability}; set it to a fraction from 0 to 1")
         if len(opacity) != 2 or not 0.0 < opacity[0] <= opacity[1] <= 1.0:
-            raise SettingsError(
-                f"opacity is {tuple(opacity)}; it must be (low, high) with 0 < low ≤ high ≤ 1"
-            )
+            raise SettingsError(f"opacity is {tuple(opacity)}; it must be (low, high) with 0 < low ≤ high ≤ 1")
         if scale < 1:
             raise SettingsError(f"training.defect_scale is {scale}; set it to 1 or more")
         self.scale = scale
