@@ -140,7 +140,11 @@ def test_nothing_is_written_beside_the_run(trained: Trained):
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_changes_nothing(trained: Trained, tiny: Path, tmp_path: Path):
-    before = {path.name: path.read_bytes() for path in trained.folder.iterdir() if path.suffix in (".yaml", ".json")}
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+
+    before = contents()
+    assert trained.folder / ".hydra" / "overrides.yaml" in before
     refused = call_cpr(*small(tiny, trained.folder, "seed=5"), cwd=tmp_path)
     assert "already holds a run" in refused.sentence()
-    assert {name: (trained.folder / name).read_bytes() for name in before} == before
+    assert contents() == before

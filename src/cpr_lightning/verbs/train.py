@@ -20,7 +20,7 @@ from cpr_lightning.checks import check_settings, unknown_key
 from cpr_lightning.data.checking import check
 from cpr_lightning.environment import choose_device, describe_environment
 from cpr_lightning.errors import CprError, RunError, SettingsError, first_line
-from cpr_lightning.files import write_json
+from cpr_lightning.files import write_json, write_text
 from cpr_lightning.results import evaluate_run
 from cpr_lightning.settings import Settings
 from cpr_lightning.training.fitting import refuse_other_run, train_run
@@ -72,10 +72,11 @@ def conf_folder() -> Path:
 
 def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
     """One run, in its folder; returns the content of ``metrics.json``."""
+    if config.resume is None:
+        refuse_other_run(folder)
+        _record(config, folder)
     settings = check_settings(config)
     device = choose_device(settings.device)
-    if settings.resume is None:
-        refuse_other_run(folder)
     write_json(folder / "environment.json", describe_environment())
     layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
     samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
@@ -89,6 +90,15 @@ def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
     metrics = evaluate_run(run, samples, folder, device, skipped=len(problems))
     print_metrics(metrics, folder)
     return metrics
+
+
+def _record(config: DictConfig, folder: Path) -> None:
+    """What Hydra keeps of a job in ``.hydra/``. Hydra itself would write it before the folder can be refused."""
+    job = HydraConfig.instance().cfg
+    assert job is not None
+    write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config))
+    write_text(folder / ".hydra" / "hydra.yaml", OmegaConf.to_yaml(OmegaConf.masked_copy(job, "hydra")))
+    write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
 
 
 def _with_resumed(words: list[str]) -> list[str]:
@@ -108,8 +118,8 @@ def _with_resumed(words: list[str]) -> list[str]:
     started_in = Path(OmegaConf.load(folder / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
     if started_in.is_dir():
         os.chdir(started_in)
-    # Hydra must not write its own record again: what is given now holds for this time, and may be a mistake.
-    own = [f"hydra.run.dir={_quoted(folder)}", "hydra.output_subdir=null", f"resume={_quoted(folder)}"]
+    # The record stays as it is: what is given now holds for this time, and may be a mistake.
+    own = [f"hydra.run.dir={_quoted(folder)}", f"resume={_quoted(folder)}"]
     return [*before, *own, *now]
 
 
