@@ -39,9 +39,29 @@ OnError = Enum("OnError", {"raise": "raise", "skip": "skip"})
 
 
 class Codec(Enum):
-    """How the bank stores a reference feature: 4 (``flat``) or 2 (``fp16``) bytes a number."""
+    """How the bank stores a reference's feature: 4 (flat), 2 (fp16) or 1 (sq8) bytes a number, or a quarter (pq)."""
 
     flat = "flat"
+    fp16 = "fp16"
+    sq8 = "sq8"
+    pq = "pq"
+
+
+class Runtime(Enum):
+    """What computes the network part; ``auto`` takes the fastest that is installed."""
+
+    eager = "eager"
+    compile = "compile"
+    openvino = "openvino"
+    onnx = "onnx"
+    auto = "auto"
+
+
+class Precision(Enum):
+    """In which numbers the network part is computed."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
     fp16 = "fp16"
 
 
@@ -102,6 +122,9 @@ class BankSettings:
     """The store of reference features."""
 
     codec: Codec = Codec.fp16
+    device: str = (
+        "auto"  # where its codes lie: auto (where the cascade computes), cpu (for banks larger than the GPU), cuda
+    )
 
 
 @dataclass
@@ -164,6 +187,9 @@ class Settings:
     seed: int = 66
     image_size: int = 320  # pixels; images are resized to a square
     device: str = "auto"  # auto, cpu, cuda, cuda:1
+    runtime: Runtime = Runtime.eager  # of the network part when images are scored
+    precision: Precision = Precision.fp32  # of the network part when images are scored; fp16 on CUDA only
+    onnx_providers: list[str] = field(default_factory=list)  # ONNX Runtime's names, best first; empty: the device's
     index_cache: str = "outputs/index_cache"  # shared by every run with the same images, backbone and settings
     resume: str | None = None  # a run directory to finish
     backbone: BackboneSettings = field(default_factory=BackboneSettings)

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures, image_score, postprocess, resize
+from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.foreground import Foreground
 from cpr_lightning.model.global_retrieval import GlobalRetrieval, assign_codes, block_histograms, fit_codebook
 from cpr_lightning.model.local_branch import LocalBranch
+from cpr_lightning.model.network import LocalFeatures
+from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.settings import Codec, ScoringSettings
 
@@ -77,7 +79,7 @@ def slow_window(query: np.ndarray, references: np.ndarray, window: int) -> np.nd
 
 
 def slow_neighbors(cascade: CascadePatchRetrieval, raw: Tensor) -> np.ndarray:
-    codes = torch.cdist(raw[0].flatten(1).T, cascade.retrieval.codebook).argmin(1).view(1, *raw.shape[2:])
+    codes = torch.cdist(raw[0].flatten(1).T, cascade.network.codebook).argmin(1).view(1, *raw.shape[2:])
     query = block_histograms(codes, 12, 5).double().numpy() + 1e-8
     references = cascade.retrieval.histograms.double().numpy() + 1e-8
     divergence = np.sort(rel_entr(query, references).sum(2), axis=1)[:, :20].sum(1)
@@ -104,9 +106,9 @@ def slow_scoring(cascade: CascadePatchRetrieval, image: Tensor) -> tuple[np.ndar
         others = others / np.linalg.norm(others, axis=-1, keepdims=True)
         total += bilinear(slow_window(cells, others, window), 16)
     anomaly_map = bilinear(total, SIZE)
-    if cascade.foreground is not None:
+    if cascade.network.foreground is not None:
         assert cascade.reference_foreground is not None
-        weight, bias = cascade.foreground.weight.numpy(), cascade.foreground.bias.numpy()
+        weight, bias = cascade.network.foreground.weight.numpy(), cascade.network.foreground.bias.numpy()
         own = np.clip(np.tensordot(weight, raw[0][0].numpy(), 1) + bias, 0, 1)
         maps = [own, *cascade.reference_foreground.numpy()[neighbors]]
         anomaly_map = anomaly_map * np.max([bilinear(each, SIZE) for each in maps], axis=0)
@@ -168,7 +170,7 @@ def test_given_neighbors_take_the_place_of_targeting(cascade: CascadePatchRetrie
 
 def test_more_references_never_raise_the_distance(cascade: CascadePatchRetrieval):
     with torch.inference_mode():
-        _, local = cascade.features(QUERIES[:1])
+        local = cascade.network.named(cascade.network(QUERIES[:1])).local
     few = cascade.match(local, torch.tensor([[2, 4]]))
     more = cascade.match(local, torch.tensor([[2, 4, 0]]))
     assert all((b <= a).all() for a, b in zip(few, more, strict=True))
@@ -182,13 +184,13 @@ def test_half_precision_changes_scores_by_less_than_a_thousandth(small_backbone:
 
 
 def test_the_joint_foreground_is_the_maximum_over_query_and_neighbors(cascade: CascadePatchRetrieval):
-    assert cascade.foreground is not None
     assert cascade.reference_foreground is not None
     with torch.inference_mode():
-        raw, _ = cascade.features(QUERIES[:1])
-    joint = cascade.joint_foreground(raw, torch.tensor([[5, 1]]), (SIZE, SIZE))
+        own = cascade.network.named(cascade.network(QUERIES[:1])).foreground
+    assert own is not None
+    joint = cascade.joint_foreground(own, torch.tensor([[5, 1]]), (SIZE, SIZE))
     assert joint is not None
-    maps = [cascade.foreground(raw)[0], cascade.reference_foreground[5], cascade.reference_foreground[1]]
+    maps = [own[0], cascade.reference_foreground[5], cascade.reference_foreground[1]]
     expected = np.max([bilinear(each.numpy(), SIZE) for each in maps], axis=0)
     np.testing.assert_allclose(joint[0].numpy(), expected, rtol=1e-4, atol=1e-5)
 
@@ -206,7 +208,7 @@ def test_the_cascade_evaluates_and_leaves_its_parts_alone(small_backbone: Backbo
 
 def test_a_foreground_branch_without_the_references_maps_is_refused(small_backbone: Backbone):
     whole = cascade_of(small_backbone)
-    for branch, maps in ((whole.foreground, None), (None, whole.reference_foreground)):
+    for branch, maps in ((whole.network.foreground, None), (None, whole.reference_foreground)):
         with pytest.raises(ValueError, match="go together"):
             CascadePatchRetrieval(
                 whole.features,
@@ -225,9 +227,27 @@ def test_the_features_that_fill_the_bank_are_those_that_describe_the_query(casca
         raw, local = cascade.features(REFERENCES)
     backbone = cascade.features.backbone
     assert torch.equal(raw, backbone(REFERENCES)[0])
-    for view, scale in zip(cascade.bank.views(), local, strict=True):
-        torch.testing.assert_close(view, scale.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-6)
+    described = cascade.network.named(cascade.network(REFERENCES)).local
+    for stored, scale, cells in zip(cascade.bank.stored(), local, described, strict=True):
+        torch.testing.assert_close(stored.codes, scale.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-6)
+        assert torch.equal(cells, scale.permute(0, 2, 3, 1))
         torch.testing.assert_close(scale.norm(dim=1), torch.ones_like(scale[:, 0]))
+
+
+def test_the_network_part_can_be_computed_by_another(cascade: CascadePatchRetrieval):
+    expected = cascade(QUERIES)
+    seen = []
+
+    def other(images: Tensor) -> list[Tensor]:
+        seen.append(len(images))
+        return cascade.network(images)
+
+    own, cascade.run_network = cascade.run_network, other
+    try:
+        assert torch.equal(cascade(QUERIES).anomaly_map, expected.anomaly_map)
+    finally:
+        cascade.run_network = own
+    assert seen == [len(QUERIES)]
 
 
 def test_distances_are_summed_at_the_finest_scale_and_then_resized():

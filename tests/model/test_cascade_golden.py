@@ -12,9 +12,11 @@ from torch import Tensor
 
 from cpr_lightning.data.images import read_image
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures, image_score, postprocess, resize
+from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.global_retrieval import GlobalRetrieval
 from cpr_lightning.model.local_branch import LocalBranch
+from cpr_lightning.model.network import LocalFeatures
+from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.settings import Codec, Reading, ScoringSettings
 
@@ -87,7 +89,7 @@ def test_anomaly_maps_and_scores_are_those_of_the_released_code(shared_data: Pat
                 1
             )
             with torch.inference_mode():
-                distances = cascade.match(cascade.features(image)[1], neighbors)
+                distances = cascade.match(cascade.network.named(cascade.network(image)).local, neighbors)
                 anomaly_map = postprocess(distances, joint, (SIZE, SIZE), 4.0)
                 made_score = image_score(anomaly_map, 512)
         else:

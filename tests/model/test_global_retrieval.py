@@ -18,6 +18,8 @@ from cpr_lightning.model.global_retrieval import (
     block_histograms,
     fit_codebook,
     nearest,
+    query_terms,
+    reference_terms,
     trimmed_distance,
 )
 from cpr_lightning.settings import Reading
@@ -31,6 +33,10 @@ def random_histograms(count: int, seed: int = 0) -> Tensor:
     values = rng.random((count, 25, 13)) * (rng.random((count, 25, 13)) < 0.4)
     values[..., 3] += 0.1
     return torch.from_numpy(values / values.sum(2, keepdims=True)).float()
+
+
+def divergences(query: Tensor, references: Tensor, reading: Reading = Reading.official) -> Tensor:
+    return block_divergence(*query_terms(query, reading), reference_terms(references, reading))
 
 
 def slow_histograms(codes: np.ndarray, clusters: int, blocks: int) -> np.ndarray:
@@ -57,13 +63,16 @@ def test_golden_codes_and_histograms(golden: Golden):
 
 def test_golden_divergence_distance_and_ranking(golden: Golden):
     numbers = golden("global_retrieval")
-    divergence = block_divergence(numbers["query_histograms"][None], numbers["reference_histograms"])
+    divergence = divergences(numbers["query_histograms"][None], numbers["reference_histograms"])
     torch.testing.assert_close(divergence[0].float(), numbers["block_kl"], rtol=1e-5, atol=1e-5)
     distance = trimmed_distance(divergence, 5)
     torch.testing.assert_close(distance[0].float(), numbers["distance"], rtol=1e-5, atol=1e-5)
     retrieval = GlobalRetrieval(numbers["centroids"], numbers["reference_histograms"])
-    assert torch.equal(retrieval(numbers["query_features"], 9)[0], numbers["ranking"])
-    assert torch.equal(retrieval(numbers["query_features"], 3)[0], numbers["ranking"][:3])
+    codes = numbers["query_codes"].long()[None]
+    scanned = retrieval.distances(retrieval.describe(codes))
+    torch.testing.assert_close(scanned[0].float(), numbers["distance"], rtol=1e-5, atol=1e-5)
+    assert torch.equal(retrieval(codes, 9)[0], numbers["ranking"])
+    assert torch.equal(retrieval(codes, 3)[0], numbers["ranking"][:3])
 
 
 @pytest.mark.parametrize("reading", list(Reading))
@@ -73,7 +82,7 @@ def test_divergence_agrees_with_scipy_in_both_readings(reading: Reading):
     official = rel_entr(q[:, None], r[None]).sum(-1)
     paper = rel_entr(r[None], q[:, None]).sum(-1)
     expected = official if reading is Reading.official else paper
-    np.testing.assert_allclose(block_divergence(query, references, reading).numpy(), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(divergences(query, references, reading).numpy(), expected, rtol=1e-9, atol=1e-9)
     assert np.abs(official - paper).max() > 0.1  # the two readings do differ
 
 
@@ -103,9 +112,9 @@ def test_a_defect_in_few_blocks_does_not_change_the_distance():
     spoiled = histograms[:1].clone()
     spoiled[0, :5] = 0
     spoiled[0, :5, 12] = 1
-    to_itself = trimmed_distance(block_divergence(spoiled, histograms), 5)[0, 0]
+    to_itself = trimmed_distance(divergences(spoiled, histograms), 5)[0, 0]
     assert to_itself.item() == pytest.approx(0, abs=1e-6)
-    assert trimmed_distance(block_divergence(spoiled, histograms), 4)[0, 0] > 1
+    assert trimmed_distance(divergences(spoiled, histograms), 4)[0, 0] > 1
 
 
 @pytest.mark.parametrize(("height", "width", "blocks"), [(20, 20, 5), (22, 22, 5), (13, 17, 4), (8, 8, 5), (7, 9, 1)])
@@ -167,6 +176,40 @@ def test_the_nearest_come_first_and_ties_keep_the_order_of_the_references():
     assert nearest(distances, 3).tolist() == [[1, 3, 2], [0, 1, 2]]
 
 
+@pytest.mark.parametrize("neighbors", [1, 4, 7, 12])
+def test_ties_at_the_last_place_go_to_the_first_rows(neighbors: int):
+    generator = torch.Generator().manual_seed(9)
+    distances = torch.randint(4, (50, 300), generator=generator) / 4
+    expected = np.argsort(distances.numpy(), axis=1, kind="stable")[:, :neighbors]
+    np.testing.assert_array_equal(nearest(distances, neighbors).numpy(), expected)
+
+
+def test_sums_that_differ_in_rounding_alone_are_ties():
+    noise = [2e-16, -1e-16, 0.0, 3e-16]
+    assert nearest(torch.tensor([noise], dtype=torch.float64), 4).tolist() == [[0, 1, 2, 3]]
+    assert nearest(torch.tensor([[5.3 + 1e-15, 5.3]], dtype=torch.float64), 2).tolist() == [[0, 1]]
+    assert nearest(torch.tensor([[5.3 + 1e-7, 5.3]], dtype=torch.float64), 2).tolist() == [[1, 0]]
+
+
+def test_columns_may_be_any_rows():
+    rows = torch.tensor([40, 7, 99, 12])
+    distances = torch.tensor([[1.0, 2.0, 0.5, 1.0], [1.0, 2.0, 0.5, 1.0]])
+    assert nearest(distances, 4, rows=rows).tolist() == [[99, 12, 40, 7]] * 2
+    assert nearest(distances, 4, torch.tensor([99, 5]), rows).tolist() == [[12, 40, 7], [99, 12, 40]]
+
+
+@pytest.mark.parametrize("reading", list(Reading))
+def test_copies_of_references_keep_their_order_wherever_they_stand(reading: Reading):
+    different = random_histograms(7, 10)
+    which = torch.randint(7, (700,), generator=torch.Generator().manual_seed(11))
+    retrieval = GlobalRetrieval(torch.zeros(12, 2), different[which], 5, reading)
+    few = GlobalRetrieval(torch.zeros(12, 2), different, 5, reading)
+    query = random_histograms(3, 12)
+    for ranked, best in zip(retrieval.rank(query, 700), few.rank(query, 7), strict=True):
+        expected = torch.cat([(which == one).nonzero()[:, 0] for one in best])
+        assert torch.equal(ranked, expected)
+
+
 def test_the_excluded_row_is_never_returned():
     distances = torch.rand(6, 6, generator=torch.Generator().manual_seed(8))
     distances.fill_diagonal_(0)
@@ -185,9 +228,10 @@ def test_the_excluded_row_is_not_returned_when_there_are_no_more_references_than
 def test_a_batch_is_ranked_like_its_images_one_by_one(golden: Golden):
     numbers = golden("global_retrieval")
     retrieval = GlobalRetrieval(numbers["centroids"], numbers["reference_histograms"])
-    together = retrieval(numbers["reference_features"], 4)
+    codes = assign_codes(numbers["reference_features"], numbers["centroids"])
+    together = retrieval(codes, 4)
     assert together[:, 0].tolist() == list(range(9))  # each is its own nearest
-    for row, features in enumerate(numbers["reference_features"]):
-        assert torch.equal(retrieval(features[None], 4)[0], together[row])
-    excluded = retrieval(numbers["reference_features"], 4, torch.arange(9))
+    for row in range(9):
+        assert torch.equal(retrieval(codes[row : row + 1], 4)[0], together[row])
+    excluded = retrieval(codes, 4, torch.arange(9))
     assert torch.equal(excluded[:, :3], together[:, 1:])

@@ -3,15 +3,21 @@
 Pure functions, then :class:`GlobalRetrieval`, which holds what was learned from one category's references.
 """
 
+import math
+
 import faiss
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cpr_lightning.model.prefilter import PREFILTER_ABOVE, Prefilter
+from cpr_lightning.model.trimmed_scan import trimmed_scan
 from cpr_lightning.settings import Reading
 
 _EPSILON = 1e-8  # added to every bin, as in the released code
+_ROW_BITS = 24
+_LARGEST_ROW = (1 << _ROW_BITS) - 1
 
 
 def fit_codebook(vectors: np.ndarray, clusters: int, restarts: int, seed: int) -> np.ndarray:
@@ -34,8 +40,8 @@ def fit_codebook(vectors: np.ndarray, clusters: int, restarts: int, seed: int) -
 def assign_codes(features: Tensor, codebook: Tensor) -> Tensor:
     """The nearest centre of each cell: (B, C, H, W), (clusters, C) → (B, H, W) int64, from 0."""
     # ‖f − c‖² without ‖f‖², which is the same for all centres.
-    products = torch.einsum("bchw,kc->bkhw", features, codebook)
-    return (codebook.square().sum(1).view(-1, 1, 1) - 2 * products).argmin(dim=1)
+    products = torch.matmul(codebook, features.flatten(2))
+    return (codebook.square().sum(1).view(-1, 1) - 2 * products).argmin(dim=1).unflatten(1, features.shape[2:])
 
 
 def block_histograms(codes: Tensor, clusters: int, blocks: int) -> Tensor:
@@ -61,17 +67,44 @@ def block_histograms(codes: Tensor, clusters: int, blocks: int) -> Tensor:
     return counts / words.shape[2]
 
 
-def block_divergence(query: Tensor, references: Tensor, reading: Reading = Reading.official) -> Tensor:
-    """Kullback–Leibler divergence of each block: (Q, S², bins), (R, S², bins) → (Q, R, S²) float64.
+def query_terms(histograms: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+    """What a divergence takes from the queries: (Q, S², bins) → constants (Q, S²), weights (Q, S², bins + 1), float64.
 
-    Σ q log q − Σ q log r makes it a matrix product per block. ``official`` is KL(query‖reference), ``paper`` is
-    KL(reference‖query). Double precision, because near neighbors are a small difference of large sums.
+    The divergence is ``constant − weights · terms``, with :func:`reference_terms`. A bin that is empty in the query has
+    weight 0; what its 1e-8 contributes is in the last term, so that a scan may leave the bin out and be exact.
     """
-    if reading is Reading.paper:
-        return block_divergence(references, query).transpose(0, 1)
-    q = query.double() + _EPSILON
-    r = references.double() + _EPSILON
-    return (q * q.log()).sum(2).unsqueeze(1) - torch.einsum("qbc,rbc->qrb", q, r.log())
+    q = histograms.double()
+    if reading is Reading.official:
+        smooth = q + _EPSILON
+        return (smooth * smooth.log()).sum(2), F.pad(q, (0, 1), value=_EPSILON)
+    return torch.zeros_like(q[..., 0]), F.pad((q + _EPSILON).log() - math.log(_EPSILON), (0, 1), value=1)
+
+
+def reference_terms(histograms: Tensor, reading: Reading) -> Tensor:
+    """What a divergence takes from the references: (R, S², bins) → (S², bins + 1, R) float64.
+
+    Double precision, because near neighbors are a small difference of large sums. References come last: the next one is
+    the next number in memory.
+    """
+    r = histograms.permute(1, 2, 0).double() + _EPSILON
+    if reading is Reading.official:
+        logs = r.log()
+        return torch.cat([logs, logs.sum(1, keepdim=True)], dim=1)
+    last = math.log(_EPSILON) * r.sum(1, keepdim=True) - (r * r.log()).sum(1, keepdim=True)
+    return torch.cat([r, last], dim=1)
+
+
+def block_divergence(constant: Tensor, weights: Tensor, terms: Tensor) -> Tensor:
+    """Kullback–Leibler divergence of each block, (Q, R, S²) float64: one matrix product per block.
+
+    ``official`` is KL(query‖reference) = Σ q log q − Σ q log r, ``paper`` is KL(reference‖query).
+
+    Args:
+        constant: (Q, S²) and ``weights`` (Q, S², bins + 1): :func:`query_terms`.
+        weights: see there.
+        terms: (S², bins + 1, R): :func:`reference_terms` in the same reading.
+    """
+    return (constant.T.unsqueeze(2) - weights.transpose(0, 1) @ terms).permute(1, 2, 0)
 
 
 def trimmed_distance(divergence: Tensor, ignored_blocks: int) -> Tensor:
@@ -83,11 +116,39 @@ def trimmed_distance(divergence: Tensor, ignored_blocks: int) -> Tensor:
     return divergence.sort(dim=-1).values[..., :kept].sum(-1)
 
 
+def nearest(distances: Tensor, neighbors: int, excluded: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+    """The rows of least distance, nearest first; ties in the order of the rows.
+
+    Ties keep their order also where only some of them are among the K. For that, distance and row make one number:
+    the bits of the distance over those of the row. What falls off the distance is less than 4e-9 of 1 + itself, so
+    that sums which differ in rounding alone are ties too.
+
+    Args:
+        distances: (B, M), ≥ 0 but for rounding.
+        neighbors: K.
+        excluded: (B,) a row of each that must not be chosen, or None.
+        rows: (M,) int64, which the columns are; None: 0, 1, 2, …
+
+    Returns:
+        (B, K) int64; fewer than K where there are not as many.
+    """
+    if rows is None:
+        rows = torch.arange(distances.shape[1], device=distances.device)
+    if excluded is not None:
+        distances = distances.masked_fill(rows == excluded.view(-1, 1), torch.inf)
+    available = len(rows) if excluded is None else len(rows) - 1
+    # From 1 on, the bits of a number rank as the number does, and near 1 they are evenly spaced.
+    bits = (distances.double().clamp(min=0) + 1).view(torch.int64)
+    keys = bits >> _ROW_BITS << _ROW_BITS | rows
+    smallest = keys.topk(min(neighbors, available), dim=1, largest=False).values
+    return smallest & _LARGEST_ROW
+
+
 class GlobalRetrieval(nn.Module):
     """Ranks one category's references for a query.
 
     Args:
-        codebook: (clusters, C).
+        codebook: (clusters, C), the words that the codes name.
         histograms: (R, S², clusters + 1) of the references.
         ignored_blocks: τ.
         divergence: official or paper direction.
@@ -95,6 +156,7 @@ class GlobalRetrieval(nn.Module):
 
     codebook: Tensor
     histograms: Tensor
+    terms: Tensor
 
     def __init__(
         self,
@@ -104,38 +166,53 @@ class GlobalRetrieval(nn.Module):
         divergence: Reading = Reading.official,
     ) -> None:
         super().__init__()
+        if len(histograms) > _LARGEST_ROW:
+            raise ValueError(f"{len(histograms)} references cannot be ranked, {_LARGEST_ROW} at most.")
         self.register_buffer("codebook", codebook)
         self.register_buffer("histograms", histograms)
+        self.register_buffer("terms", reference_terms(histograms, divergence), persistent=False)
         self.ignored_blocks = ignored_blocks
         self.divergence = divergence
+        self._prefilter: Prefilter | None = None
 
-    def describe(self, features: Tensor) -> Tensor:
-        """Block histograms of images: (B, C, H, W) first-scale raw features → (B, S², clusters + 1)."""
-        blocks = round(self.histograms.shape[1] ** 0.5)
-        return block_histograms(assign_codes(features, self.codebook), len(self.codebook), blocks)
+    def describe(self, codes: Tensor) -> Tensor:
+        """Block histograms of images: (B, h, w) int64 words of the codebook → (B, S², clusters + 1)."""
+        return block_histograms(codes, self.histograms.shape[2] - 1, round(self.histograms.shape[1] ** 0.5))
 
     def distances(self, histograms: Tensor) -> Tensor:
         """(Q, S², clusters + 1) → (Q, R) trimmed divergence to every reference."""
-        return trimmed_distance(block_divergence(histograms, self.histograms, self.divergence), self.ignored_blocks)
+        constant, weights = query_terms(histograms, self.divergence)
+        if self.terms.device.type == "cpu":
+            return trimmed_scan(constant, weights, self.terms, self.ignored_blocks)
+        return trimmed_distance(block_divergence(constant, weights, self.terms), self.ignored_blocks)
 
-    def forward(self, features: Tensor, neighbors: int, excluded: Tensor | None = None) -> Tensor:
+    def rank(self, histograms: Tensor, neighbors: int, excluded: Tensor | None = None) -> Tensor:
+        """:meth:`forward` for images that are described already, (Q, S², clusters + 1)."""
+        # A GPU scans them all in less time than it takes to leave it.
+        if len(self.histograms) <= PREFILTER_ABOVE or self.terms.device.type != "cpu":
+            return nearest(self.distances(histograms), neighbors, excluded)
+        if self._prefilter is None:
+            self._prefilter = Prefilter(self.histograms, self.terms)
+        constants, weights = query_terms(histograms, self.divergence)
+        found = []
+        for query, histogram in enumerate(histograms):
+            one = slice(query, query + 1)
+            ranges, rows = self._prefilter.candidates(histogram, neighbors + 1)
+            terms = self._prefilter.terms
+            distances = trimmed_scan(constants[one], weights[one], terms, self.ignored_blocks, ranges)
+            found.append(nearest(distances, neighbors, None if excluded is None else excluded[one], rows))
+        return torch.cat(found)
+
+    def forward(self, codes: Tensor, neighbors: int, excluded: Tensor | None = None) -> Tensor:
         """The nearest references.
 
         Args:
-            features: (B, C, H, W), first-scale raw features.
+            codes: (B, h, w) int64, the words of the images' first-scale cells (:func:`assign_codes`).
             neighbors: K.
             excluded: (B,) a reference that must not be chosen (a reference's own row, when it is the query), or None.
 
         Returns:
             (B, K) int64 rows of the references, nearest first; ties in the order of the references. Fewer than K
-            where there are not as many.
+            where there are not as many. Of more than 50,000 on a CPU, those that the pre-filter lets through.
         """
-        return nearest(self.distances(self.describe(features)), neighbors, excluded)
-
-
-def nearest(distances: Tensor, neighbors: int, excluded: Tensor | None = None) -> Tensor:
-    """(B, R) distances → (B, K) rows, nearest first, without the ``excluded`` (B,) row of each."""
-    if excluded is not None:
-        distances = distances.scatter(1, excluded.view(-1, 1), torch.inf)
-        neighbors = min(neighbors, distances.shape[1] - 1)
-    return distances.argsort(dim=1, stable=True)[:, :neighbors]
+        return self.rank(self.describe(codes), neighbors, excluded)

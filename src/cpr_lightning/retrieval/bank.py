@@ -1,23 +1,26 @@
 """The reference bank: one FAISS index per scale that holds every reference's local features.
 
-FAISS has no search restricted to a place, and decoding whole images out of it is slow; but its flat and fp16 indexes
-store the vectors row after row, so a view of that storage *is* the array (references, H, W, D) that the windowed search
+FAISS has no search restricted to a place, and decoding whole images out of it is slow; but its indexes store the codes
+of the vectors row after row, so a view of that storage *is* the array (references, H, W, code) that the windowed search
 reads. An index read from disk is memory-mapped: only the pages of the K neighbors are ever touched.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import faiss
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cpr_lightning.errors import RunError, SettingsError
+from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.files import replaced
+from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, moved, stored_scale
+from cpr_lightning.retrieval.resident import RESIDENT_BYTES, Resident
+from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.settings import Codec
-
-_DTYPES = {Codec.flat: np.float32, Codec.fp16: np.float16}
 
 
 class ReferenceBank:
@@ -27,12 +30,18 @@ class ReferenceBank:
         shapes: (H, W, D) of each scale.
         codec: how a number is stored.
         capacity: references to make room for (the storage then never has to be copied to grow).
+
+    Raises:
+        SettingsError: the codec cannot store vectors of D numbers.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, int, int]], codec: Codec, capacity: int = 0) -> None:
-        self.shapes = [tuple(int(size) for size in shape) for shape in shapes]
+        self.shapes = [(int(height), int(width), int(dim)) for height, width, dim in shapes]
         self.codec = codec
-        self.indexes = [_empty_index(shape[2], codec) for shape in self.shapes]
+        self.device = torch.device("cpu")
+        self.indexes = [empty_index(dim, codec) for _, _, dim in self.shapes]
+        self._stored: list[Stored] | None = None
+        self._resident: Resident | None = None  # of a bank that is mapped from a file
         for index, (height, width, _) in zip(self.indexes, self.shapes, strict=True):
             index.codes.resize(capacity * height * width * index.code_size)
             index.codes.resize(0)  # keeps the room
@@ -42,76 +51,162 @@ class ReferenceBank:
         height, width, _ = self.shapes[0]
         return self.indexes[0].ntotal // (height * width)
 
-    def add(self, features: Sequence[Tensor]) -> None:
-        """Append images. ``features``: per scale (B, D, H, W), unit length over D."""
-        for index, shape, scale in zip(self.indexes, self.shapes, features, strict=True):
-            vectors = scale.movedim(1, -1)
-            if tuple(vectors.shape[1:]) != shape:
-                raise ValueError(f"The bank holds (H, W, D) = {shape} but was given {tuple(vectors.shape[1:])}.")
-            index.add(np.ascontiguousarray(vectors.reshape(-1, shape[2]).float().cpu().numpy()))
+    @property
+    def needs_training(self) -> bool:
+        """Whether :meth:`train` must come before :meth:`add`: a codec that learns (sq8, pq) has not yet."""
+        return not all(index.is_trained for index in self.indexes)
 
-    def views(self) -> list[Tensor]:
-        """Per scale (N, H, W, D) in the bank's own type, without a copy. Never write to it; it lives with the bank."""
-        views = []
-        for index, (height, width, dim) in zip(self.indexes, self.shapes, strict=True):
-            # `codes` is read on the index itself: an index that FAISS mapped from disk has it too.
-            raw = faiss.rev_swig_ptr(index.codes.data(), index.ntotal * index.code_size)
-            array = raw.view(_DTYPES[self.codec]).reshape(len(self), height, width, dim)
-            views.append(torch.from_numpy(array))
-        return views
+    def train(self, sample: Sequence[Tensor]) -> None:
+        """Learn the codec from some references. ``sample``: like the features of :meth:`add`; 16 images are enough.
+
+        What was learned stays for good: it stores all that is added later, also to a bank that was read from disk.
+
+        Raises:
+            SettingsError: the sample has too few feature cells for the codec.
+        """
+        if not self.needs_training:
+            raise ValueError(f"A bank with codec {self.codec.value} has nothing (more) to learn.")
+        for index, vectors in zip(self.indexes, self._vectors(sample), strict=True):
+            learn(index, self.codec, vectors)
+        self._stored = None
+
+    def add(self, features: Sequence[Tensor]) -> None:
+        """Append images. ``features``: per scale (B, D, H, W), unit length over D. What is there stays as it is."""
+        if self._resident is not None:
+            raise ValueError("This bank is mapped from its file and cannot grow; load it with writable=True.")
+        if self.needs_training:
+            raise ValueError(f"A bank with codec {self.codec.value} must be trained before anything is added.")
+        for index, vectors in zip(self.indexes, self._vectors(features), strict=True):
+            index.add(vectors)
+        self._stored = None
+
+    def stored(self) -> list[Stored]:
+        """Per scale the storage itself, or its copy on the device of :meth:`place`. Cheap: kept until the bank changes.
+
+        It lives with the bank, until something is added. Never write to it.
+        """
+        if self._stored is None:
+            grids = [(height, width) for height, width, _ in self.shapes]
+            scales = [stored_scale(index, self.codec, grid) for index, grid in zip(self.indexes, grids, strict=True)]
+            self._stored = scales if self.device.type == "cpu" else self._copied(scales)
+        return self._stored
+
+    def place(self, device: torch.device | str) -> None:
+        """Hold codes and tables on ``device`` for its kernel, in the codec's own type; on the CPU they lie in FAISS.
+
+        Raises:
+            SettingsError: the device is not there, or the bank does not fit on it.
+        """
+        self.device = torch.device(device)
+        self._stored = None
+        self.stored()
+
+    def touch(self, rows: Sequence[int] | Tensor) -> None:
+        """Say which references, of any shape, are about to be read, once per query.
+
+        A bank mapped from a file then lets go of its pages whenever too many were read; see :mod:`.resident`. For any
+        other bank, and for one on another device, this does nothing.
+        """
+        if self._resident is None or self.device.type != "cpu":
+            return
+        self._resident.touch(rows.flatten().tolist() if isinstance(rows, Tensor) else rows)
 
     def save(self, folder: Path) -> None:
-        """Write ``scale1.faiss``, ``scale2.faiss``, … to ``folder``."""
+        """Write ``scale1.faiss``, ``scale2.faiss``, … to ``folder``. What stood there stays until all are complete."""
         folder.mkdir(parents=True, exist_ok=True)
-        for path, index in zip(self._paths(folder, len(self.indexes)), self.indexes, strict=True):
-            with replaced(path) as temporary:
+        with ExitStack() as files:
+            for path, index in zip(self._paths(folder, len(self.indexes)), self.indexes, strict=True):
+                temporary = files.enter_context(replaced(path))
                 try:
                     faiss.write_index(index, str(temporary))
                 except RuntimeError as error:  # FAISS's own exception for every failed write, a full disk among them
                     raise OSError(f"{path} could not be written; the disk may have no space left") from error
 
     @classmethod
-    def load(cls, folder: Path, shapes: Sequence[tuple[int, int, int]], codec: Codec) -> "ReferenceBank":
+    def load(
+        cls,
+        folder: Path,
+        shapes: Sequence[tuple[int, int, int]],
+        codec: Codec,
+        *,
+        writable: bool = False,
+        resident_bytes: int = RESIDENT_BYTES,
+    ) -> "ReferenceBank":
         """Map the indexes of ``folder`` into memory.
+
+        Args:
+            folder: that :meth:`save` wrote.
+            shapes: (H, W, D) of each scale.
+            codec: that it was saved with.
+            writable: read the files whole, so that images can be added. The files change with :meth:`save` alone.
+            resident_bytes: a mapped bank lets go of its pages when about so many bytes of references were touched.
 
         Raises:
             RunError: a file is missing, cut short, or holds vectors of another size or codec.
         """
         bank = cls(shapes, codec)
-        bank.indexes = []
-        counts = set()
-        for path, (height, width, dim) in zip(cls._paths(folder, len(shapes)), shapes, strict=True):
-            if not path.is_file():
-                raise RunError(f"{path} is missing: the run is incomplete. Train it again, or finish it with resume=.")
-            try:
-                index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-            except RuntimeError as error:
-                raise RunError(
-                    f"{path} cannot be read as a FAISS index; it may have been cut short. Copy it again, or train the "
-                    "run again."
-                ) from error
-            expected = _empty_index(dim, codec)
-            if not isinstance(index, type(expected)) or (index.d, index.code_size) != (dim, expected.code_size):
-                raise RunError(
-                    f"{path} holds {index.d} numbers a vector in a {type(index).__name__}, but the run's config.yaml "
-                    f"says {dim} as {codec.value}. The file belongs to another run."
-                )
-            if index.ntotal % (height * width) or index.codes.size() != index.ntotal * index.code_size:
-                raise RunError(f"{path} does not hold whole images of {height} × {width} cells; train the run again.")
-            counts.add(index.ntotal // (height * width))
-            bank.indexes.append(index)
+        paths = cls._paths(folder, len(bank.shapes))
+        bank.indexes = [_read(path, shape, codec, writable) for path, shape in zip(paths, bank.shapes, strict=True)]
+        counts = {index.ntotal // (shape[0] * shape[1]) for index, shape in zip(bank.indexes, bank.shapes, strict=True)}
         if len(counts) != 1:
             raise RunError(f"The scales in {folder} hold different numbers of references: {sorted(counts)}.")
+        if not any(index.codes.is_owned for index in bank.indexes):  # FAISS's word for memory that is not a file's
+            addresses = [int(index.codes.data()) for index in bank.indexes]
+            sizes = [
+                height * width * index.code_size
+                for index, (height, width, _) in zip(bank.indexes, bank.shapes, strict=True)
+            ]
+            bank._resident = Resident(addresses, sizes, len(bank), resident_bytes)
         return bank
+
+    def _vectors(self, features: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+        """Per scale (B, D, H, W) → (B · H · W, D). All are checked before any is used: the scales stay together."""
+        vectors = []
+        for shape, scale in zip(self.shapes, features, strict=True):
+            cells = scale.movedim(1, -1)
+            if tuple(cells.shape[1:]) != shape:
+                raise ValueError(f"The bank holds (H, W, D) = {shape} but was given {tuple(cells.shape[1:])}.")
+            vectors.append(np.ascontiguousarray(cells.reshape(-1, shape[2]).float().cpu().numpy()))
+        return vectors
+
+    def _copied(self, scales: list[Stored]) -> list[Stored]:
+        try:
+            copies = [moved(scale, self.device) for scale in scales]
+        except (AssertionError, RuntimeError) as error:  # torch built without CUDA; no GPU, or not enough memory on it
+            size = sum(scale.codes.nbytes for scale in scales) / 2**30
+            raise SettingsError(
+                f"bank.device={self.device}: the bank of {size:.1f} GiB cannot be held there ({first_line(error)}). "
+                "Take bank.device=cpu, or a smaller bank.codec."
+            ) from error
+        if self._resident is not None:
+            self._resident.release()
+        return copies
 
     @staticmethod
     def _paths(folder: Path, scales: int) -> list[Path]:
         return [folder / f"scale{number}.faiss" for number in range(1, scales + 1)]
 
 
-def _empty_index(dim: int, codec: Codec) -> "faiss.IndexFlatCodes":
-    if codec is Codec.flat:
-        return faiss.IndexFlatIP(dim)
-    if codec is Codec.fp16:
-        return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    raise SettingsError(f"bank.codec={codec} is unknown; choose one of {', '.join(item.value for item in Codec)}.")
+def _read(path: Path, shape: tuple[int, int, int], codec: Codec, writable: bool) -> "faiss.IndexFlatCodes":
+    """One scale's index from its file, mapped unless ``writable``; a RunError if it is not what is asked for."""
+    height, width, dim = shape
+    if not path.is_file():
+        raise RunError(f"{path} is missing: the run is incomplete. Train it again, or finish it with resume=.")
+    try:
+        index = faiss.read_index(str(path), 0 if writable else faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise RunError(
+            f"{path} cannot be read as a FAISS index; it may have been cut short. Copy it again, or train the run "
+            "again."
+        ) from error
+    found = codec_of(index)
+    if index.d != dim or found is not codec:
+        kind = found.value if found is not None else type(index).__name__
+        raise RunError(
+            f"{path} holds {index.d} numbers a vector as {kind}, but the run's config.yaml says {dim} as {codec.value}."
+            " The file belongs to another run."
+        )
+    assert isinstance(index, faiss.IndexFlatCodes)
+    if index.ntotal % (height * width) or index.codes.size() != index.ntotal * index.code_size:
+        raise RunError(f"{path} does not hold whole images of {height} × {width} cells; train the run again.")
+    return index

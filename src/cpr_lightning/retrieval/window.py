@@ -1,31 +1,37 @@
-"""Shooting: the δ-windowed nearest neighbor of every query cell on the K references (eq. 9–10, Algorithm 2 line 5)."""
+"""Shooting: the δ-windowed nearest neighbor of every query cell on the K references (eq. 9–10, Algorithm 2 line 5).
 
+The contract, and the choice of the kernel that fulfils it: :mod:`.window_cpu` (numba) or :mod:`.window_cuda` (Triton).
+:mod:`.window_plain` says in torch what they compute.
+"""
+
+from importlib.util import find_spec
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+
+from cpr_lightning.errors import SettingsError
+from cpr_lightning.retrieval.stored import Stored
 
 
 class WindowMatch(NamedTuple):
     """The best match of every query cell: where it lies is the evidence behind a score."""
 
-    distance: Tensor  # (H, W) float32, cosine distance in [0, 2]
-    neighbor: Tensor  # (H, W) int64, which of the K references, 0 = nearest
-    row: Tensor  # (H, W) int64, row of the matching cell on that reference
-    column: Tensor  # (H, W) int64
+    distance: Tensor  # (B, H, W) float32, cosine distance in [0, 2]
+    neighbor: Tensor  # (B, H, W) int64, which of the K references, 0 = nearest
+    row: Tensor  # (B, H, W) int64, row of the matching cell on that reference
+    column: Tensor  # (B, H, W) int64
 
 
-def match_window(query: Tensor, references: Tensor, neighbors: Tensor, window: int) -> WindowMatch:
+def match_window(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
     """Find each query cell's nearest reference cell among those at about the same place.
 
-    The similarity to one offset of one reference is a dot product of two shifted views, so nothing larger than one
-    reference image is ever held: the tensor of K · D · window² · H · W numbers that a plain ``unfold`` makes (1.8 GB at
-    the default sizes) is never built.
+    The references are read where the bank holds them. Nothing of the size of a reference image is ever made, least of
+    all the tensor of K · D · window² · H · W numbers of a plain ``unfold`` (1.8 GB at the default sizes).
 
     Args:
-        query: (H, W, D), unit length over D.
-        references: (N, H, W, D), unit length over D, any floating type: usually a view of the bank's storage.
-        neighbors: (K,) integer rows of ``references``, nearest first.
+        query: (B, H, W, D), unit length over D, any floating type and layout.
+        references: one scale of the bank, on the query's device.
+        neighbors: (B, K) int64 rows of ``references``, nearest first, on any device.
         window: cells on a side, odd. Cells outside the image never match.
 
     Returns:
@@ -34,32 +40,28 @@ def match_window(query: Tensor, references: Tensor, neighbors: Tensor, window: i
     Raises:
         ValueError: shapes do not fit, or the window is even.
     """
-    height, width, dim = query.shape
-    if references.shape[1:] != (height, width, dim):
-        raise ValueError(
-            f"The query is {tuple(query.shape)} (H, W, D), the references {tuple(references.shape)} (N, H, W, D)."
-        )
+    _check(query, references, neighbors, window)
+    # Loaded when asked for: compilers take a second to import.
+    if query.is_cuda:
+        if find_spec("triton") is None:
+            raise SettingsError(
+                "device=cuda matches with Triton, which is not installed. Install triton, or use device=cpu."
+            )
+        from cpr_lightning.retrieval.window_cuda import match_window_cuda
+
+        return match_window_cuda(query, references, neighbors, window)
+    from cpr_lightning.retrieval.window_cpu import match_window_cpu
+
+    return match_window_cpu(query, references, neighbors, window)
+
+
+def _check(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> None:
+    expected = (*references.grid, references.dim)
+    if query.ndim != 4 or tuple(query.shape[1:]) != expected:
+        raise ValueError(f"The query is {tuple(query.shape)} (B, H, W, D), the references (N, {str(expected)[1:]}.")
     if window < 1 or window % 2 == 0:
         raise ValueError(f"A window has an odd number of cells on a side, not {window}.")
-    if len(neighbors) == 0:
+    if neighbors.ndim != 2 or len(neighbors) != len(query):
+        raise ValueError(f"{len(query)} queries need neighbors (B, K), not {tuple(neighbors.shape)}.")
+    if neighbors.shape[1] == 0:
         raise ValueError("There is no neighbor to match with.")
-    best = query.new_full((height, width), -torch.inf, dtype=torch.float32)
-    position = torch.zeros((3, height, width), dtype=torch.int64, device=query.device)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=query.device), torch.arange(width, device=query.device), indexing="ij"
-    )
-    row_reach = min(window // 2, height - 1)
-    column_reach = min(window // 2, width - 1)
-    for rank, reference in enumerate(neighbors.tolist()):
-        cells = references[reference].to(query)
-        for dy in range(-row_reach, row_reach + 1):
-            for dx in range(-column_reach, column_reach + 1):
-                here = (slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
-                there = (slice(max(0, dy), height + min(0, dy)), slice(max(0, dx), width + min(0, dx)))
-                similarity = torch.linalg.vecdot(query[here], cells[there])
-                better = similarity > best[here]
-                best[here] = torch.where(better, similarity, best[here])
-                for axis, value in enumerate((torch.full_like(rows, rank), rows + dy, columns + dx)):
-                    position[axis][here] = torch.where(better, value[here], position[axis][here])
-    # Rounding may make the product of two unit vectors a little larger than 1.
-    return WindowMatch((1 - best).clamp(min=0), position[0], position[1], position[2])

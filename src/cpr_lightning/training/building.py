@@ -12,12 +12,10 @@ from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.foreground import Foreground, fit_foreground
 from cpr_lightning.model.global_retrieval import (
+    GlobalRetrieval,
     assign_codes,
-    block_divergence,
     block_histograms,
     fit_codebook,
-    nearest,
-    trimmed_distance,
 )
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
@@ -63,7 +61,7 @@ def build_index(
     return ReferenceIndex(
         codebook=torch.from_numpy(codebook),
         histograms=histograms,
-        neighbors=_neighbors(histograms, retrieval),
+        neighbors=_neighbors(torch.from_numpy(codebook), histograms, retrieval),
         foreground_weight=None if foreground is None else foreground.weight,
         foreground_bias=None if foreground is None else foreground.bias,
         foreground_maps=maps,
@@ -104,18 +102,9 @@ def _maps(foreground: Foreground, features: np.ndarray) -> torch.Tensor:
     return torch.cat([foreground(torch.from_numpy(image[None].copy())) for image in features])
 
 
-def _neighbors(histograms: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
+def _neighbors(codebook: torch.Tensor, histograms: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
     """Each reference's K nearest others, itself excluded by a mask and not by dropping rank 0."""
     wanted = min(settings.neighbors, len(histograms) - 1)
-    rows = torch.arange(len(histograms))
-    parts = [
-        nearest(
-            trimmed_distance(
-                block_divergence(histograms[batch], histograms, settings.divergence), settings.ignored_blocks
-            ),
-            wanted,
-            batch,
-        )
-        for batch in rows.split(_BATCH)
-    ]
-    return torch.cat(parts)
+    retrieval = GlobalRetrieval(codebook, histograms, settings.ignored_blocks, settings.divergence)
+    batches = torch.arange(len(histograms)).split(_BATCH)
+    return torch.cat([retrieval.rank(histograms[batch], wanted, batch) for batch in batches])

@@ -1,0 +1,44 @@
+"""From distances to anomaly map and image score (Algorithm 2, lines 6–10)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from cpr_lightning.model.blur import gaussian_blur
+
+
+def postprocess(
+    distances: Sequence[Tensor], foreground: Tensor | None, size: Sequence[int], blur_sigma: float
+) -> Tensor:
+    """Distances of all scales → anomaly map.
+
+    Args:
+        distances: per scale (B, h, w), finest first.
+        foreground: F*, (B, H, W) in [0, 1], or None.
+        size: (H, W).
+        blur_sigma: pixels; the kernel spans ±4σ (33×33 at σ = 4).
+
+    Returns:
+        (B, H, W).
+    """
+    summed = distances[0]
+    for scale in distances[1:]:
+        summed = summed + resize(scale.unsqueeze(1), summed.shape[1:]).squeeze(1)
+    anomaly_map = resize(summed.unsqueeze(1), size).squeeze(1)
+    if foreground is not None:
+        anomaly_map = anomaly_map * foreground
+    if blur_sigma == 0:
+        return anomaly_map
+    return gaussian_blur(anomaly_map, blur_sigma, reach=round(4 * blur_sigma))
+
+
+def image_score(anomaly_map: Tensor, top_pixels: int) -> Tensor:
+    """Sum of the T largest pixels: (B, H, W) → (B,)."""
+    pixels = anomaly_map.flatten(1)
+    return pixels.topk(min(top_pixels, pixels.shape[1]), dim=1, sorted=False).values.sum(1)
+
+
+def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, cell centres aligned by area (align_corners=False): (B, C, h, w) → (B, C, H, W)."""
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
