@@ -7,7 +7,8 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.settings import Settings
+from cpr_lightning.retrieval.codecs import PART
+from cpr_lightning.settings import Codec, Settings
 
 _OPEN = ("trainer", "logger")  # their keys are Lightning's
 _HINTS = {
@@ -140,6 +141,11 @@ def _problem(settings: Settings) -> str | None:
         return (
             f"retrieval.windows={retrieval.windows} and backbone.layers={settings.backbone.layers} must be of one "
             "length: a window for each scale."
+        )
+    if settings.bank.codec is Codec.pq and settings.branch.enabled and settings.branch.dim % PART:
+        return (
+            f"bank.codec=pq stores {PART} numbers in a byte, so branch.dim={settings.branch.dim} must be a multiple of "
+            f"{PART}. Change it, or take bank.codec=sq8."
         )
     if settings.image_size < 32:
         return f"image_size={settings.image_size} is too small; the features would have fewer than 8 cells on a side."

@@ -15,17 +15,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from yaml import YAMLError
 
+from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes, ready
 from cpr_lightning.errors import RunError
 from cpr_lightning.evaluation.calibration import Calibration
 from cpr_lightning.files import write_csv, write_tensors, write_text
-from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures
-from cpr_lightning.model.foreground import Foreground
-from cpr_lightning.model.global_retrieval import GlobalRetrieval
+from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.index import ReferenceIndex
-from cpr_lightning.model.local_branch import LocalBranch
+from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Settings
+from cpr_lightning.runtime.choosing import check_runtime
+from cpr_lightning.settings import Precision, Runtime, Settings
 
 
 @dataclass
@@ -37,55 +36,6 @@ class Run:
     cascade: CascadePatchRetrieval
     references: list[str]  # paths of the reference images, in the order of the bank
     calibration: Calibration
-
-
-def create_backbone(settings: Settings) -> Backbone:
-    """The frozen backbone that the settings name."""
-    chosen = settings.backbone
-    return Backbone(
-        chosen.name,
-        chosen.weights,
-        chosen.layers,
-        seed=settings.seed,
-        statistics=chosen.statistics,
-        image_size=settings.image_size,
-    )
-
-
-def create_branch(settings: Settings, backbone: Backbone) -> LocalBranch | None:
-    """A local branch with weights of the run's seed, or None (ablation no_local)."""
-    if not settings.branch.enabled:
-        return None
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        return LocalBranch(backbone.channels, settings.branch.dim)
-
-
-def feature_shapes(settings: Settings, backbone: Backbone) -> list[tuple[int, int, int]]:
-    """(H, W, D) of the bank's features, per scale."""
-    grids = [backbone.grid(layer, settings.image_size) for layer in range(len(backbone.channels))]
-    dims = backbone.channels if not settings.branch.enabled else [settings.branch.dim] * len(grids)
-    return [(grid, grid, dim) for grid, dim in zip(grids, dims, strict=True)]
-
-
-def assemble(
-    settings: Settings, features: LocalFeatures, index: ReferenceIndex, bank: ReferenceBank
-) -> CascadePatchRetrieval:
-    """The cascade from its parts."""
-    foreground = None
-    if index.foreground_weight is not None and index.foreground_bias is not None:
-        foreground = Foreground(index.foreground_weight, index.foreground_bias)
-    retrieval = settings.retrieval
-    return CascadePatchRetrieval(
-        features,
-        GlobalRetrieval(index.codebook, index.histograms, retrieval.ignored_blocks, retrieval.divergence),
-        bank,
-        foreground,
-        index.foreground_maps,
-        neighbors=retrieval.neighbors,
-        windows=retrieval.windows,
-        scoring=settings.scoring,
-    )
 
 
 def save_settings(folder: Path, settings: Settings) -> None:
@@ -134,14 +84,25 @@ def save_model(folder: Path, features: LocalFeatures, index: ReferenceIndex, ref
     write_csv(folder / "neighbors.csv", header, rows)
 
 
-def load_run(folder: Path, device: torch.device) -> Run:
+def load_run(
+    folder: Path, device: torch.device, runtime: Runtime | None = None, precision: Precision | None = None
+) -> Run:
     """Load a finished run.
 
+    Args:
+        folder: the run directory.
+        device: to compute on.
+        runtime: of the network part; None: the run's own.
+        precision: of the network part; None: the run's own.
+
     Raises:
+        SettingsError: the runtime cannot be used here.
         RunError: a file is missing, damaged, or does not go with the others.
         WeightsError: the backbone's weights are not to be had.
     """
     settings = load_settings(folder)
+    settings.runtime, settings.precision = runtime or settings.runtime, precision or settings.precision
+    check_runtime(settings.runtime, settings.precision, device, settings.onnx_providers)
     path = folder / "model.safetensors"
     if not path.is_file():
         finished = (folder / "metrics.json").is_file()
@@ -171,7 +132,7 @@ def load_run(folder: Path, device: torch.device) -> Run:
             f"{len(index)}, names of {len(references)}. Copy the run again, or train it again."
         )
     calibration = Calibration.load(folder / "calibration.json")
-    cascade = assemble(settings, features, index, bank).to(device)
+    cascade = ready(assemble(settings, features, index, bank), settings, device)
     return Run(folder, settings, cascade, references, calibration)
 
 

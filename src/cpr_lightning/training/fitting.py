@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,16 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes, ready
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
 from cpr_lightning.data.layouts import Samples
 from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.evaluation.calibration import calibrate
 from cpr_lightning.files import write_json
-from cpr_lightning.model.cascade import LocalFeatures
 from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.runs import (
-    Run,
-    assemble,
-    create_backbone,
-    create_branch,
-    feature_shapes,
-    save_model,
-    save_settings,
-)
+from cpr_lightning.runs import Run, save_model, save_settings
 from cpr_lightning.settings import Kind, Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.checkpoints import LAST, KeepGood, WholeCheckpointIO
@@ -39,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STEPS = {Kind.object: 40_000, Kind.texture: 500}  # the released code's
 _BATCH = 8
+_CODEC_IMAGES = 16  # that a codec with something to learn (sq8, pq) learns from
 
 
 def train_run(settings: Settings, samples: Samples, folder: Path, device: torch.device) -> Run:
@@ -167,13 +162,18 @@ def _with_bank(
 ) -> Run:
     """Fill the bank with the trained features of all references, and calibrate on it."""
     bank = ReferenceBank(feature_shapes(settings, features.backbone), settings.bank.codec, capacity=len(images))
-    with torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
-            rows = range(start, min(start + _BATCH, len(images)))
-            batch = torch.from_numpy(np.stack([images(row) for row in rows])).to(device)
-            bank.add(features(batch)[1])
+
+    @torch.inference_mode()
+    def descriptors(rows: Sequence[int]) -> list[torch.Tensor]:
+        return features(torch.from_numpy(np.stack([images(row) for row in rows])).to(device))[1]
+
+    if bank.needs_training:
+        sample = np.linspace(0, len(images) - 1, min(_CODEC_IMAGES, len(images))).round().astype(int).tolist()
+        bank.train(descriptors(sample))
+    for start in range(0, len(images), _BATCH):
+        bank.add(descriptors(range(start, min(start + _BATCH, len(images)))))
     bank.save(folder / "bank")
-    cascade = assemble(settings, features, index, bank).to(device)
+    cascade = ready(assemble(settings, features, index, bank), settings, device)
     calibration = calibrate(cascade, images, settings.calibration, device)
     calibration.save(folder / "calibration.json")
     return Run(folder, settings, cascade, references, calibration)
