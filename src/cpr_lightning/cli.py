@@ -12,6 +12,7 @@ _VERBS = {
     "train": "learn from the good images of a product, then test; also sweeps (-m)",
     "evaluate": "test a run again",
     "predict": "score images with a run: scores, neighbors and heat maps",
+    "benchmark": "measure how fast this machine scores images",
     "tiny": "write a small generated data set, to try things out",
 }
 
@@ -25,6 +26,8 @@ cpr: find defects in images of a product from good images alone (Cascade Patch R
                                                        the same, on your own images
   cpr evaluate run=RUN_DIR [dataset.root=DIR]          {evaluate}
   cpr predict run=RUN_DIR images=FILE_OR_DIR           {predict}
+  cpr benchmark variant=cpr|fast|faster                {benchmark}
+  cpr benchmark run=RUN_DIR                            the same, of a run
 
 Try it in five minutes, without data or a GPU:
   cpr tiny root=tiny

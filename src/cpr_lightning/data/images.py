@@ -50,6 +50,22 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file())
 
 
+def find_images(source: Path) -> list[Path]:
+    """An image, or all images below a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise DataError(f"images={source} is neither a file nor a folder.")
+    paths = list_images(source)
+    if not paths:
+        raise DataError(f"images={source} holds no image.")
+    return paths
+
+
 def read_image(path: Path, size: int | None = None) -> NDArray[np.uint8]:
     """Read an image as RGB, grey or deep ones too, and resize it to a square.
 

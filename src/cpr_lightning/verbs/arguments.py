@@ -2,8 +2,42 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from enum import Enum
+from typing import TypeVar
 
 from cpr_lightning.errors import SettingsError
+
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def choose(values: Mapping[str, str], key: str, choices: type[Choice]) -> Choice | None:
+    """The option that ``key`` names, or None when it is not given.
+
+    Raises:
+        SettingsError: there is no such option.
+    """
+    if key not in values:
+        return None
+    try:
+        return choices(values[key])
+    except ValueError as error:
+        names = ", ".join(str(choice.value) for choice in choices)
+        raise SettingsError(f"{key}={values[key]} is unknown; choose one of {names}.") from error
+
+
+def whole_number(key: str, value: str, least: int | None = None) -> int:
+    """The number that was given for ``key``.
+
+    Raises:
+        SettingsError: it is none, or smaller than ``least``.
+    """
+    try:
+        number = int(value)
+    except ValueError as error:
+        raise SettingsError(f"{key}={value} is not a whole number.") from error
+    if least is not None and number < least:
+        raise SettingsError(f"{key}={value} must be {least} or more.")
+    return number
 
 
 def parse(

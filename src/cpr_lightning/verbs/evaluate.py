@@ -12,8 +12,8 @@ from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.results import evaluate_run
 from cpr_lightning.runs import load_run
-from cpr_lightning.settings import DatasetSettings
-from cpr_lightning.verbs.arguments import parse
+from cpr_lightning.settings import DatasetSettings, Precision, Runtime
+from cpr_lightning.verbs.arguments import choose, parse
 from cpr_lightning.verbs.tables import print_metrics
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ _KEYS = {
     "dataset.on_error": "raise, or skip images that cannot be read",
     "output": "folder for the results (the run directory: its results are replaced)",
     "device": "auto, cpu, cuda",
+    "runtime": "eager, compile, openvino, onnx, auto (as in training)",
+    "precision": "fp32, bf16, fp16 (as in training)",
 }
 
 
@@ -38,7 +40,8 @@ def main(words: list[str]) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     device = choose_device(values.get("device", "auto"))
-    run = load_run(Path(values["run"]).expanduser(), device)
+    runtime, precision = choose(values, "runtime", Runtime), choose(values, "precision", Precision)
+    run = load_run(Path(values["run"]).expanduser(), device, runtime, precision)
     changed = {key.removeprefix("dataset."): value for key, value in values.items() if key.startswith("dataset.")}
     try:
         dataset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(run.settings.dataset), changed))

@@ -7,13 +7,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cpr_lightning.data.images import list_images, read_image
+from cpr_lightning.data.images import find_images, read_image
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.predictions import Prediction, predict, unique, write_predictions
 from cpr_lightning.results import report, score_samples, write_heatmaps
 from cpr_lightning.runs import load_run
-from cpr_lightning.verbs.arguments import parse
+from cpr_lightning.settings import Precision, Runtime
+from cpr_lightning.verbs.arguments import choose, parse
 
 _SHOWN = 20
 
@@ -23,6 +24,8 @@ _KEYS = {
     "output": "folder for scores and heat maps (outputs/predict/<time>)",
     "on_error": "raise, or skip images that cannot be read (raise)",
     "device": "auto, cpu, cuda",
+    "runtime": "eager, compile, openvino, onnx, auto (as in training)",
+    "precision": "fp32, bf16, fp16 (as in training)",
 }
 
 
@@ -32,9 +35,10 @@ def main(words: list[str]) -> int:
     if values is None:
         return 0
     device = choose_device(values.get("device", "auto"))
+    runtime, precision = choose(values, "runtime", Runtime), choose(values, "precision", Precision)
     source = Path(values["images"]).expanduser()
-    paths, skipped = _readable(_found(source), values.get("on_error", "raise"))
-    run = load_run(Path(values["run"]).expanduser(), device)
+    paths, skipped = _readable(find_images(source), values.get("on_error", "raise"))
+    run = load_run(Path(values["run"]).expanduser(), device, runtime, precision)
     output = Path(values.get("output", f"outputs/predict/{datetime.now():%Y-%m-%d_%H-%M-%S}")).expanduser()
     scored = score_samples(run, paths, device, "Scoring")
     predictions = predict(run, paths, scored)
@@ -50,17 +54,6 @@ def main(words: list[str]) -> int:
     print(f"Heat maps  {output / 'heatmaps'}")
     print(f"Report     {output / 'report.html'}")
     return 1 if anomalous or skipped else 0
-
-
-def _found(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise DataError(f"images={source} is neither a file nor a folder.")
-    paths = list_images(source)
-    if not paths:
-        raise DataError(f"images={source} holds no image.")
-    return paths
 
 
 def _readable(paths: list[Path], on_error: str) -> tuple[list[Path], int]:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from cpr_lightning.data.tiny import TINY_CATEGORIES, write_tiny
-from cpr_lightning.errors import SettingsError
-from cpr_lightning.verbs.arguments import parse
+from cpr_lightning.verbs.arguments import parse, whole_number
 
 _KEYS = {
     "root": "folder to write to",
@@ -22,14 +21,7 @@ def main(words: list[str]) -> int:
     if values is None:
         return 0
     root = Path(values.pop("root")).expanduser()
-    numbers = {key: _whole_number(key, value) for key, value in values.items()}
+    numbers = {key: whole_number(key, value) for key, value in values.items()}
     write_tiny(root, **numbers)
     print(f"Wrote the categories {', '.join(TINY_CATEGORIES)} to {root}")
     return 0
-
-
-def _whole_number(key: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError as error:
-        raise SettingsError(f"{key}={value} is not a whole number.") from error

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cpr_lightning.assembly import bank_device
 from cpr_lightning.build import build
-from cpr_lightning.checks import check_settings, unknown_key
+from cpr_lightning.checks import check_settings
 from cpr_lightning.data.checking import check
 from cpr_lightning.environment import choose_device, describe_environment
-from cpr_lightning.errors import CprError, RunError, SettingsError, first_line
+from cpr_lightning.errors import CprError, RunError, SettingsError
 from cpr_lightning.files import write_json, write_text
 from cpr_lightning.results import evaluate_run
+from cpr_lightning.runtime.choosing import check_runtime
 from cpr_lightning.settings import Settings
 from cpr_lightning.training.fitting import refuse_other_run, train_run
+from cpr_lightning.verbs.composing import conf_folder, sentence
 from cpr_lightning.verbs.tables import print_metrics
 
 log = logging.getLogger(__name__)
@@ -56,18 +58,12 @@ def main(words: list[str]) -> int:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="train")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(_sentence(error)) from error
+        raise SettingsError(sentence(error)) from error
     if failures and not skipped:
         raise failures[0]
     for error in failures:
         print(f"cpr: a cell failed: {error}", file=sys.stderr)
     return 1 if failures or any(skipped) else 0
-
-
-def conf_folder() -> Path:
-    """The configuration files: in the package when it is installed, else at the top of the checkout."""
-    inside = Path(__file__).parents[1] / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
 
 
 def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -77,6 +73,9 @@ def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
         _record(config, folder)
     settings = check_settings(config)
     device = choose_device(settings.device)
+    # What scoring needs at the end is asked for now, not after hours of training.
+    check_runtime(settings.runtime, settings.precision, device, settings.onnx_providers)
+    bank_device(settings, device)
     write_json(folder / "environment.json", describe_environment())
     layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
     samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
@@ -94,8 +93,7 @@ def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
 
 def _record(config: DictConfig, folder: Path) -> None:
     """What Hydra keeps of a job in ``.hydra/``. Hydra itself would write it before the folder can be refused."""
-    job = HydraConfig.instance().cfg
-    assert job is not None
+    job: Any = HydraConfig.instance().cfg
     write_text(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config))
     write_text(folder / ".hydra" / "hydra.yaml", OmegaConf.to_yaml(OmegaConf.masked_copy(job, "hydra")))
     write_text(folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
@@ -127,20 +125,3 @@ def _quoted(path: Path) -> str:
     """A path as a Hydra override takes it."""
     text = str(path).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"
-
-
-def _sentence(error: Exception) -> str:
-    """What Hydra or OmegaConf complained about, without its stack of causes."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    missing = re.search(r"Missing mandatory value: (\S+)", str(error))
-    if missing:
-        key = missing.group(1)
-        return f"{key} is not set; add {key}=… to the command. `cpr train --help` shows all keys."
-    wrong = re.search(r"Could not override '([^']+)'", str(error))
-    if wrong:
-        return unknown_key(wrong.group(1))
-    if error.__cause__ is not None:
-        # Hydra names the override, its cause what is wrong with it.
-        lines.append(first_line(error.__cause__))
-    kept = [line for line in lines if not line.startswith(("full_key:", "object_type=", "reference_type="))]
-    return " ".join(kept) or type(error).__name__
