@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from cpr_lightning.assembly import assemble, feature_shapes
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.model.cascade import LocalFeatures
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.local_branch import LocalBranch
+from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.runs import assemble, feature_shapes
 from cpr_lightning.settings import BackboneSettings, BranchSettings, Codec, Settings
 
 

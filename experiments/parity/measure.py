@@ -17,14 +17,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.data.images import read_image, read_mask
 from cpr_lightning.data.layouts import MvtecLayout, Samples
 from cpr_lightning.evaluation.metrics import Metrics, evaluate
-from cpr_lightning.model.cascade import CascadePatchRetrieval, LocalFeatures, image_score, postprocess, resize
+from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.index import ReferenceIndex
+from cpr_lightning.model.network import LocalFeatures
+from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.runs import assemble, create_backbone, create_branch, feature_shapes
 from cpr_lightning.settings import BackboneSettings, Codec, Kind, Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.indexing import cached_index
@@ -118,7 +120,7 @@ def _score(cascade: CascadePatchRetrieval, samples: Samples, golden: Golden | No
             maps[name] = cascade(image, neighbors=neighbors).anomaly_map[0].numpy()
             continue
         with torch.inference_mode():
-            distances = cascade.match(cascade.features(image)[1], neighbors)
+            distances = cascade.match(cascade.network.named(cascade.network(image)).local, neighbors)
             joint = np.stack([golden.foreground[each] for each in (name, *golden.neighbors[name])])
             foreground = resize(torch.from_numpy(joint)[None], (320, 320)).amax(1)
             maps[name] = postprocess(distances, foreground, (320, 320), 4.0)[0].numpy()
