@@ -60,9 +60,12 @@ def test_the_threads_are_torchs_and_numba_gets_its_own_number_back():
     threads, inside = torch.get_num_threads(), numba.get_num_threads()
     try:
         torch.set_num_threads(1)
-        with kernels.torch_threads() as used:
+        with kernels.torch_threads(8) as used:
             assert used == numba.get_num_threads() == 1
         assert numba.get_num_threads() == inside
+        torch.set_num_threads(2)
+        with kernels.torch_threads(1) as used:
+            assert used == 1
     finally:
         torch.set_num_threads(threads)
 

@@ -36,9 +36,13 @@ def kept(function: Callable[..., None], *signatures: str, **options: Any) -> Cal
 
 
 @contextmanager
-def torch_threads() -> Iterator[int]:
-    """Let numba use as many threads as torch, as far as it has them, in the calling thread; yields their number."""
-    threads = min(torch.get_num_threads(), _numba.config.NUMBA_NUM_THREADS)
+def torch_threads(parts: int) -> Iterator[int]:
+    """Let numba use as many threads as torch, as far as it has them, in the calling thread; yields their number.
+
+    Args:
+        parts: of the work, at least 1; to wake a thread for none costs more than a small piece of work.
+    """
+    threads = min(torch.get_num_threads(), _numba.config.NUMBA_NUM_THREADS, parts)
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:

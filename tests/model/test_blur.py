@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn import functional as F
 
-from cpr_lightning.model.blur import gaussian_blur
+from cpr_lightning.model.blur import gaussian_blur, resized_blur
 
 
 def maps(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -30,6 +31,14 @@ def test_is_the_released_codes_33_by_33_blur_of_sigma_4():
 
 def test_a_constant_stays_what_it_is_up_to_the_border():
     torch.testing.assert_close(gaussian_blur(torch.full((1, 20, 30), 0.7), 4.0, 16), torch.full((1, 20, 30), 0.7))
+
+
+@pytest.mark.parametrize(("size", "sigma"), [((320, 320), 4.0), ((50, 33), 1.5), ((24, 24), 2.0)])
+def test_a_resize_and_a_blur_are_one(size: tuple[int, int], sigma: float):
+    given, reach = maps(2, 24, 20, seed=3), round(4 * sigma)
+    resized = F.interpolate(given.unsqueeze(1), size=size, mode="bilinear", align_corners=False).squeeze(1)
+    expected = np.stack([ndimage.gaussian_filter(each, sigma, mode="mirror", radius=reach) for each in resized.numpy()])
+    np.testing.assert_allclose(resized_blur(given, size, sigma, reach).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_a_batch_do_not_mix():

@@ -1,5 +1,7 @@
 """The bank gives back what was put in, without a copy, and refuses files that are not its own."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import faiss
@@ -141,6 +143,24 @@ def test_it_is_the_storage_of_faiss_itself(codec: Codec):
     before = bank.indexes[0].reconstruct((2 * 6 + 1) * 5 + 3)
     codes[2, 1, 3, 1] = 0.5 if codec in EXACT else 255 - codes[2, 1, 3, 1]  # only to show it
     assert not np.array_equal(bank.indexes[0].reconstruct((2 * 6 + 1) * 5 + 3), before)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_stored_outlives_the_bank(mapped: bool, tmp_path: Path):
+    bank = filled(Codec.fp16)
+    bank.save(tmp_path)
+    if mapped:
+        bank = ReferenceBank.load(tmp_path, SHAPES, Codec.fp16)
+    codes = bank.stored()[0].codes
+    expected = codes.clone()
+    index = weakref.ref(bank.indexes[0])
+    del bank
+    gc.collect()
+    assert index() is not None, "its memory would be another's by now"
+    assert torch.equal(codes, expected)
+    del codes
+    gc.collect()
+    assert index() is None
 
 
 def test_it_is_made_once_until_the_bank_changes():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from cpr_lightning.model.blur import gaussian_blur
+from cpr_lightning.model.blur import gaussian_blur, resized_blur
 
 
 def postprocess(
@@ -25,12 +25,13 @@ def postprocess(
     summed = distances[0]
     for scale in distances[1:]:
         summed = summed + resize(scale.unsqueeze(1), summed.shape[1:]).squeeze(1)
+    reach = round(4 * blur_sigma)
+    if foreground is None and blur_sigma > 0:
+        return resized_blur(summed, size, blur_sigma, reach)
     anomaly_map = resize(summed.unsqueeze(1), size).squeeze(1)
     if foreground is not None:
         anomaly_map = anomaly_map * foreground
-    if blur_sigma == 0:
-        return anomaly_map
-    return gaussian_blur(anomaly_map, blur_sigma, reach=round(4 * blur_sigma))
+    return gaussian_blur(anomaly_map, blur_sigma, reach) if blur_sigma > 0 else anomaly_map
 
 
 def image_score(anomaly_map: Tensor, top_pixels: int) -> Tensor:

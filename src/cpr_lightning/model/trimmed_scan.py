@@ -35,7 +35,7 @@ def trimmed_scan(
         ranges = np.stack([first, np.minimum(first + _AT_ONCE, terms.shape[2])], axis=1)
     counts = ranges[:, 1] - ranges[:, 0]
     distances = torch.empty(len(constant), int(counts.sum()), dtype=torch.float64)
-    with torch_threads():
+    with torch_threads(max(1, len(ranges))):
         _compiled_scan(
             constant.detach().contiguous().numpy(),
             weights.detach().contiguous().numpy(),

@@ -83,7 +83,7 @@ class ReferenceBank:
     def stored(self) -> list[Stored]:
         """Per scale the storage itself, or its copy on the device of :meth:`place`. Cheap: kept until the bank changes.
 
-        It lives with the bank, until something is added. Never write to it.
+        It keeps the storage alive, but not where it is: it is of no use once something was added. Never write to it.
         """
         if self._stored is None:
             grids = [(height, width) for height, width, _ in self.shapes]

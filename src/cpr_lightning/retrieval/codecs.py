@@ -82,10 +82,24 @@ def codec_of(index: "faiss.Index") -> Codec | None:
     return None
 
 
+class _Codes:
+    """The code storage of an index as bytes, for ``numpy.asarray``: what is made of it keeps the index alive."""
+
+    def __init__(self, index: "faiss.IndexFlatCodes") -> None:
+        self.index = index
+        # `codes` is read on the index itself: an index that FAISS mapped from disk has it too.
+        where = int(index.codes.data()) if index.ntotal else 1  # NumPy asks for an address, also of nothing
+        self.__array_interface__ = {
+            "version": 3,
+            "typestr": "|u1",
+            "shape": (index.ntotal * index.code_size,),
+            "data": (where, False),
+        }
+
+
 def stored_scale(index: "faiss.IndexFlatCodes", codec: Codec, grid: tuple[int, int]) -> Stored:
     """The storage of an index as :class:`.Stored`: codes without a copy, tables (at most D kB) copied."""
-    # `codes` is read on the index itself: an index that FAISS mapped from disk has it too.
-    raw = faiss.rev_swig_ptr(index.codes.data(), index.ntotal * index.code_size)
+    raw = np.asarray(_Codes(index))
     images = index.ntotal // (grid[0] * grid[1])
     array = raw.view(_NUMPY[codec])
     length = index.code_size // array.itemsize

@@ -9,7 +9,7 @@ from cpr_lightning.settings import Codec
 
 
 class Stored(NamedTuple):
-    """References of one scale in the bank's own storage. Never write to it; it lives as long as the bank.
+    """References of one scale in the bank's own storage. Never write to it; it is of no use once the bank has grown.
 
     Attributes:
         codes: (N, H, W, bytes or numbers of a vector): float32 (flat), float16 (fp16) or uint8 (sq8, pq).

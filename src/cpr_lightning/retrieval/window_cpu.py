@@ -43,7 +43,7 @@ def match_window_cpu(query: Tensor, references: Stored, neighbors: Tensor, windo
     image_bytes, row_bytes, cell_bytes = (codes.stride(axis) * codes.element_size() for axis in range(3))
     similarity = torch.empty(batch, height, width)
     place = torch.empty(batch, height, width, dtype=torch.int64)
-    with torch_threads() as threads:
+    with torch_threads(max(1, batch * height)) as threads:
         _search_parts(
             query.detach().float().numpy(),
             _CODECS[references.codec],

@@ -15,8 +15,10 @@ from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.cascade import resize
 from cpr_lightning.model.local_branch import LocalBranch, ScaleBranch
 from cpr_lightning.settings import Kind, Reading, TrainingSettings
-from cpr_lightning.training.losses import pair_loss, remote_weight, sample_features
+from cpr_lightning.training.losses import pair_loss, remote_weight
 from cpr_lightning.training.pixel_pairs import PixelPairs, draw_pixel_pairs, remote_threshold, to_cells
+from cpr_lightning.training.points import Corners, corners, read
+from cpr_lightning.training.sampled_trunk import sampled_trunk
 
 
 class LocalBranchTraining(lightning.LightningModule):
@@ -104,21 +106,21 @@ class LocalBranchTraining(lightning.LightningModule):
             raw: (2B, C, h, w), queries then references.
             pairs: of the batch.
         """
-        raw_query, raw_reference = raw.chunk(2)
-        query, reference = branch.trunk(raw).chunk(2)
-        # One projection for all points of all sorts; the order is (same, remote, defect) on either side.
-        query_points = torch.cat([part.query for part in pairs], dim=1)
-        reference_points = torch.cat([part.reference for part in pairs], dim=1)
-        cosine = F.cosine_similarity(
-            _describe(branch, query, query_points), _describe(branch, reference, reference_points), dim=1
+        # One reading, one projection for all points of all sorts; the order is (same, remote, defect) on either side.
+        points = torch.cat(
+            [torch.cat([part.query for part in pairs], dim=1), torch.cat([part.reference for part in pairs], dim=1)]
         )
-        same, remote, defect = cosine.chunk(3, dim=1)
-        weight = remote_weight(
-            sample_features(raw_query, pairs.remote.query),
-            sample_features(raw_reference, pairs.remote.reference),
-            pairs.remote.valid,
-            self.settings.remote_weight,
+        at = corners(points, *raw.shape[2:])
+        # The cosine does not mind that a border point is read at less than full weight, as long as the projection's
+        # bias is weighted with it: so all are read at full weight.
+        described = branch.describe(sampled_trunk(branch, raw, at.inside()).transpose(1, 2)).float()
+        same, remote, defect = F.cosine_similarity(*described.chunk(2), dim=1).chunk(3, dim=1)
+        count = pairs.remote.query.shape[1]
+        seen = read(raw.float(), Corners(at.cell[:, count : 2 * count], at.weight[:, count : 2 * count])).transpose(
+            1, 2
         )
+        seen_query, seen_reference = seen.chunk(2)
+        weight = remote_weight(seen_query, seen_reference, pairs.remote.valid, self.settings.remote_weight)
         return pair_loss(
             same,
             pairs.same.valid.float(),
@@ -148,15 +150,6 @@ class LocalBranchTraining(lightning.LightningModule):
             for group in optimizer["param_groups"]:
                 # These may be changed on the way: a rate that was too high is a reason to resume with a lower one.
                 group["lr"], group["weight_decay"] = self.settings.learning_rate, self.settings.weight_decay
-
-
-def _describe(branch: ScaleBranch, trunk: Tensor, points: Tensor) -> Tensor:
-    """Descriptors (B, D, N) at points; the cosine does not mind that a border point is read at less than full weight,
-    as long as the projection's bias is weighted with it: so the border is repeated instead of counted as zero.
-    """
-    grid = points.unsqueeze(1)
-    sampled = F.grid_sample(trunk, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return branch.describe(sampled.squeeze(2))
 
 
 def _without_backbone(state: Mapping[str, Any]) -> dict[str, Any]:
