@@ -124,7 +124,7 @@ def memory(folder: str, references: int, limit: int, queries: int, match: bool) 
         bank.touch(rows)
         ask(rows)
         if number % 10 == 9:
-            mapped = max(mapped, _mapped(folder))
+            mapped = max(mapped, mapped_mb(folder))
     return {
         "references": references,
         "limited": limit == RESIDENT_BYTES,
@@ -203,7 +203,7 @@ def _status(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def _mapped(folder: str) -> float:
+def mapped_mb(folder: str) -> float:
     """Megabytes of the folder's files that are in this process's memory."""
     parts = Path("/proc/self/smaps").read_text().split(folder + "/")[1:]
     return sum(int(part.split("Rss:")[1].split()[0]) for part in parts) / 1024

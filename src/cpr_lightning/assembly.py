@@ -74,7 +74,7 @@ def bank_device(settings: Settings, device: torch.device) -> torch.device:
     asked = settings.bank.device
     if asked == "auto":
         return device
-    chosen = choose_device(asked)
+    chosen = choose_device(asked, "bank.device")
     if chosen.type == "cuda" and device.type != "cuda":
         raise SettingsError(
             f"bank.device={asked} goes with device=cuda, not with device={device}. Take bank.device=auto."

@@ -45,8 +45,8 @@ def describe_environment() -> dict[str, object]:
     }
 
 
-def choose_device(name: str) -> torch.device:
-    """The torch device that ``device=`` names.
+def choose_device(name: str, key: str = "device") -> torch.device:
+    """The torch device that ``device=`` (or another ``key``) names.
 
     Raises:
         SettingsError: it is no device, or not on this machine.
@@ -56,11 +56,11 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SettingsError(f"device={name} is not a device; choose auto, cpu, cuda or cuda:NUMBER.") from error
+        raise SettingsError(f"{key}={name} is not a device; choose auto, cpu, cuda or cuda:NUMBER.") from error
     if device.type not in ("cpu", "cuda"):
-        raise SettingsError(f"device={name} is not supported; choose auto, cpu, cuda or cuda:NUMBER.")
+        raise SettingsError(f"{key}={name} is not supported; choose auto, cpu, cuda or cuda:NUMBER.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"device={name} asks for a GPU that this machine does not have; use device=cpu or auto.")
+        raise SettingsError(f"{key}={name} asks for a GPU that this machine does not have; use {key}=cpu or auto.")
     return device
 
 

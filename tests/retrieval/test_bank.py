@@ -329,7 +329,7 @@ def test_memory_of_a_mapped_bank_is_let_go_when_too_much_was_touched(tmp_path: P
     bank.save(tmp_path)
     path = tmp_path / "scale1.faiss"
     held = []
-    for limit in (1 << 30, 24 << 20):
+    for limit in (1 << 30, 12 << 20):
         read = ReferenceBank.load(tmp_path, shapes, Codec.fp16, resident_bytes=limit)
         codes = read.stored()[0].codes
         most = 0

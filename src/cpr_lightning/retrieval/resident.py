@@ -5,7 +5,7 @@ import mmap
 import sys
 from collections.abc import Collection, Sequence
 
-RESIDENT_BYTES = 1 << 30
+RESIDENT_BYTES = 5 << 28  # 200 references of CPR in fp16 stay below it
 _HUGE_PAGE = 2 << 20  # of x86-64, and of AArch64 with pages of 4 kB
 
 
@@ -26,7 +26,7 @@ class Resident:
             memory destroys what it holds.
         sizes: bytes of one reference, per scale.
         references: how many there are.
-        limit: bytes to let go at.
+        limit: bytes to let go at; a bank that is smaller stays.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class Resident:
     ) -> None:
         self._ranges = [(address, size * references) for address, size in zip(addresses, sizes, strict=True)]
         # Both ends of a reference lie in a huge page that is half its neighbor's.
-        self._most = max(1, limit // sum(size + _HUGE_PAGE for size in sizes))
+        most = max(1, limit // sum(size + _HUGE_PAGE for size in sizes))
+        self._most = references if references * sum(sizes) <= limit else most
         self._touched: set[int] = set()
         if sys.platform == "linux":
             self._advise(mmap.MADV_NORMAL)
