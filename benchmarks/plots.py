@@ -63,7 +63,7 @@ def draw_sides(rows: list[dict[str, Any]], path: Path) -> None:
         axes.bar_label(bars, fmt="%.0f", fontsize=7)
     axes.set_xticks(range(len(groups)), [f"{name}\n({kind})" for name, kind in groups])
     axes.set(ylabel="ms per image (median)", yscale="log")
-    axes.legend(frameon=False, ncols=4, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", frameon=False, ncols=4, fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
