@@ -275,8 +275,10 @@ def test_without_a_sigma_nothing_is_blurred():
 
 
 @pytest.mark.parametrize("top", [1, 7, 48, 1000])
-def test_the_score_is_the_sum_of_the_largest_pixels(top: int):
-    maps = torch.rand(3, 6, 8, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("size", [(6, 8), (41, 37)])
+def test_the_score_is_the_sum_of_the_largest_pixels(size: tuple[int, int], top: int):
+    maps = torch.rand(3, *size, generator=torch.Generator().manual_seed(1))
+    maps[1] = maps[1].sort().values  # the largest side by side
     expected = np.sort(maps.flatten(1).numpy(), axis=1)[:, -top:].sum(1)
     np.testing.assert_allclose(image_score(maps, top).numpy(), expected, rtol=1e-5)
 

@@ -120,10 +120,13 @@ class PairDataModule(lightning.LightningDataModule):
 
 
 def loader_workers(asked: int | None) -> int:
-    """Loader processes: as asked, else one less than the cores, at most 4, so that the training step keeps a core."""
+    """Loader processes: as asked, else one less than the cores, so that the training step keeps one; at most 4, or 16
+    where a GPU computes and asks for hundreds of pairs a second.
+    """
     if asked is not None:
         return asked
-    return max(0, min(4, len(os.sched_getaffinity(0)) - 1 if hasattr(os, "sched_getaffinity") else 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    return min(cores - 1, 16 if torch.cuda.is_available() else 4)
 
 
 def _single_threaded(worker: int) -> None:

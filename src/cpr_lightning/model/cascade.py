@@ -97,7 +97,7 @@ class CascadePatchRetrieval(nn.Module):
         stored = self.bank.stored()
         if stored[0].codes.device != local[0].device:
             rows = neighbors.flatten()
-            stored = [references.fetched(rows, local[0].device) for references in stored]
+            stored = [references.to(local[0].device, rows) for references in stored]
             neighbors = torch.arange(len(rows), device=local[0].device).view(neighbors.shape)
         scales = zip(local, stored, self.windows, strict=True)
         return [match_window(query, references, neighbors, window).distance for query, references, window in scales]

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.model.blur import gaussian_blur, resized_blur
+
+_GROUP = 16
 
 
 def postprocess(
@@ -35,9 +38,18 @@ def postprocess(
 
 
 def image_score(anomaly_map: Tensor, top_pixels: int) -> Tensor:
-    """Sum of the T largest pixels: (B, H, W) → (B,)."""
+    """Sum of the T largest pixels: (B, H, W) → (B,).
+
+    No more than T groups of pixels hold one of the T largest, and they are those with the largest maxima: most pixels
+    need not be ranked.
+    """
     pixels = anomaly_map.flatten(1)
-    return pixels.topk(min(top_pixels, pixels.shape[1]), dim=1, sorted=False).values.sum(1)
+    count = min(top_pixels, pixels.shape[1])
+    groups = F.pad(pixels, (0, -pixels.shape[1] % _GROUP), value=-torch.inf).unflatten(1, (-1, _GROUP))
+    if groups.shape[1] > count:
+        best = groups.amax(2).topk(count, dim=1, sorted=False).indices
+        groups = groups.gather(1, best.unsqueeze(2).expand(-1, -1, _GROUP))
+    return groups.flatten(1).topk(count, dim=1, sorted=False).values.sum(1)
 
 
 def resize(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.files import replaced
-from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, moved, stored_scale
+from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, stored_scale
 from cpr_lightning.retrieval.resident import RESIDENT_BYTES, Resident
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.settings import Codec
@@ -171,7 +171,7 @@ class ReferenceBank:
 
     def _copied(self, scales: list[Stored]) -> list[Stored]:
         try:
-            copies = [moved(scale, self.device) for scale in scales]
+            copies = [scale.to(self.device) for scale in scales]
         except (AssertionError, RuntimeError) as error:  # torch built without CUDA; no GPU, or not enough memory on it
             size = sum(scale.codes.nbytes for scale in scales) / 2**30
             raise SettingsError(

@@ -113,9 +113,3 @@ def stored_scale(index: "faiss.IndexFlatCodes", codec: Codec, grid: tuple[int, i
         centroids = faiss.vector_to_array(index.pq.centroids).reshape(index.pq.M, CENTROIDS, PART)
         return Stored(codes, codec, index.d, codebook=torch.from_numpy(centroids))
     return Stored(codes, codec, index.d)
-
-
-def moved(scale: Stored, device: torch.device) -> Stored:
-    """A copy of codes and tables on ``device``."""
-    tables = (None if table is None else table.to(device) for table in (scale.scale, scale.offset, scale.codebook))
-    return Stored(scale.codes.to(device), scale.codec, scale.dim, *tables)

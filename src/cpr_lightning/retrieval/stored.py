@@ -46,7 +46,8 @@ class Stored(NamedTuple):
             return codes.float() * self.scale + self.offset
         return codes.float()
 
-    def fetched(self, rows: Tensor, device: torch.device) -> "Stored":
-        """Copies of references ``rows`` (K,) on another device, for a bank that is too large for it."""
+    def to(self, device: torch.device, rows: Tensor | None = None) -> "Stored":
+        """Codes and tables on another device: all references, or copies of some, ``rows`` (K,)."""
+        codes = self.codes if rows is None else self.codes[rows.to(self.codes.device)]
         tables = (None if table is None else table.to(device) for table in (self.scale, self.offset, self.codebook))
-        return Stored(self.codes[rows.to(self.codes.device)].to(device), self.codec, self.dim, *tables)
+        return Stored(codes.to(device), self.codec, self.dim, *tables)
