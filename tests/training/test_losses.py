@@ -9,15 +9,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.settings import Reading, RemoteWeight
-from cpr_lightning.training.losses import margin_loss, pair_loss, remote_weight, sample_features
+from cpr_lightning.training.losses import margin_loss, pair_loss, remote_weight
+from cpr_lightning.training.points import corners, read
 
 Golden = Callable[[str], dict[str, Tensor]]
 
 
+def at_points(maps: Tensor, points: Tensor) -> Tensor:
+    """(B, C, h, w) at (B, N, 2), as training reads them: (B, C, N)."""
+    return read(maps, corners(points, *maps.shape[2:])).transpose(1, 2)
+
+
 def golden_cosine(numbers: dict[str, Tensor], sign: str) -> Tensor:
     return F.cosine_similarity(
-        sample_features(numbers["query_features"], numbers[f"{sign}_query_points"]),
-        sample_features(numbers["reference_features"], numbers[f"{sign}_reference_points"]),
+        at_points(numbers["query_features"], numbers[f"{sign}_query_points"]),
+        at_points(numbers["reference_features"], numbers[f"{sign}_reference_points"]),
         dim=1,
     )
 
@@ -39,8 +45,8 @@ def test_golden_terms(golden: Golden, power: int):
 def test_golden_remote_weights(golden: Golden):
     numbers = golden("loss")
     weight = remote_weight(
-        sample_features(numbers["query_raw"], numbers["negative_query_points"]),
-        sample_features(numbers["reference_raw"], numbers["negative_reference_points"]),
+        at_points(numbers["query_raw"], numbers["negative_query_points"]),
+        at_points(numbers["reference_raw"], numbers["negative_reference_points"]),
         numbers["remote_valid"].bool(),
         RemoteWeight.official,
     )
@@ -168,14 +174,3 @@ def test_the_two_readings_place_the_weight_inside_and_outside_the_power():
     cosine, weight = torch.tensor([[0.3]]), torch.tensor([[2.0]])
     assert margin_loss(cosine, weight, 0.8, 1, 3, Reading.official).item() == pytest.approx((0.5 * 2) ** 3)
     assert margin_loss(cosine, weight, 0.8, 1, 3, Reading.paper).item() == pytest.approx(0.5**3 * 2)
-
-
-def test_sampling_reads_cell_centres_exactly_and_between_them_linearly():
-    features = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    rows, columns = torch.meshgrid(torch.arange(4), torch.arange(5), indexing="ij")
-    x, y = (columns + 0.5) * 2 / 5 - 1, (rows + 0.5) * 2 / 4 - 1
-    centres = torch.stack([x, y], -1).reshape(1, 20, 2).expand(2, 20, 2)
-    torch.testing.assert_close(sample_features(features, centres), features.flatten(2), rtol=1e-5, atol=1e-6)
-    between = torch.tensor([[[float(x[1, 1] + x[1, 2]) / 2, float(y[1, 0])]]]).expand(2, 1, 2)
-    expected = (features[:, :, 1, 1] + features[:, :, 1, 2]) / 2
-    torch.testing.assert_close(sample_features(features, between)[..., 0], expected, rtol=1e-5, atol=1e-6)

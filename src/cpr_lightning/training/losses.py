@@ -2,23 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cpr_lightning.settings import Reading, RemoteWeight
-
-
-def sample_features(features: Tensor, points: Tensor) -> Tensor:
-    """Read features at points bilinearly; what lies outside the map counts as zero.
-
-    Args:
-        features: (B, C, h, w).
-        points: (B, N, 2), (x, y) in [−1, 1].
-
-    Returns:
-        (B, C, N).
-    """
-    grid = points.unsqueeze(1).to(features.dtype)
-    return F.grid_sample(features, grid, mode="bilinear", padding_mode="zeros", align_corners=False).squeeze(2)
 
 
 def remote_weight(query: Tensor, reference: Tensor, valid: Tensor, kind: RemoteWeight) -> Tensor:
