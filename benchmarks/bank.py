@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.retrieval.resident import RESIDENT_BYTES
 from cpr_lightning.retrieval.window import match_window
-from cpr_lightning.settings import Codec
 
 SHAPES = [(80, 80, 384), (40, 40, 384)]
 WINDOWS = [3, 1]
@@ -186,7 +186,7 @@ def matching(bank: ReferenceBank) -> Callable[[list[int]], None]:
 
     def ask(rows: list[int]) -> None:
         for query, scale, window in zip(queries, bank.stored(), WINDOWS, strict=True):
-            match_window(query, scale, torch.tensor([rows]), window)
+            match_window(query, scale, torch.tensor([rows]), window, places=False)
 
     ask(list(range(NEIGHBORS)))  # compiles
     return ask

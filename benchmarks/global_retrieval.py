@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cpr_lightning.choices import Divergence
 from cpr_lightning.data.images import list_images, read_image
 from cpr_lightning.files import write_text
 from cpr_lightning.model.backbone import Backbone
@@ -31,8 +32,7 @@ from cpr_lightning.model.global_retrieval import (
     query_terms,
 )
 from cpr_lightning.model.prefilter import Prefilter
-from cpr_lightning.model.trimmed_scan import trimmed_scan
-from cpr_lightning.settings import Reading
+from cpr_lightning.model.targeting import trimmed_scan
 
 _NEIGHBORS = 10
 _CLUSTERS = 12
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--weights", default="imagenet", help="imagenet, random, or a .safetensors file")
     parser.add_argument("--references", type=int, nargs="+", default=[200, 1000, 5000, 20_000, 50_000, 100_000])
-    parser.add_argument("--divergence", choices=[reading.value for reading in Reading], default=Reading.official.value)
+    parser.add_argument("--divergence", choices=[each.value for each in Divergence], default=Divergence.official.value)
     parser.add_argument("--repetitions", type=int, default=50)
     parser.add_argument("--output", type=Path, help="write the numbers as JSON")
     options = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
     print(f"{'references':>10} {'exact ms':>9} {'p50':>7} {'filter ms':>9} {'p50':>7} {'recall@10':>9} {'build s':>8}")
     rows = []
     for count in options.references:
-        row = measure(references[:count], queries, Reading(options.divergence), options.repetitions)
+        row = measure(references[:count], queries, Divergence(options.divergence), options.repetitions)
         rows.append(row)
         print(
             f"{count:>10} {row['exact_ms']:>9.3f} {row['exact_median_ms']:>7.2f} {row['prefilter_ms']:>9.3f} "
@@ -95,7 +95,7 @@ def describe(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     return torch.cat(parts), _histograms([_shifted(one, _SHIFT // 2, rng) for one in asked])
 
 
-def measure(references: Tensor, queries: Tensor, reading: Reading, repetitions: int) -> dict[str, float]:
+def measure(references: Tensor, queries: Tensor, reading: Divergence, repetitions: int) -> dict[str, float]:
     """Least and median time of one query, exact and pre-filtered in turn; recall of the pre-filter over all queries."""
     retrieval = GlobalRetrieval(torch.empty(_CLUSTERS, 0), references, divergence=reading)
     start = time.perf_counter()

@@ -18,6 +18,7 @@ from bank import mapped_mb
 from torch.nn import functional as F
 
 from cpr_lightning.assembly import assemble, feature_shapes
+from cpr_lightning.choices import Codec
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.local_branch import LocalBranch
@@ -25,7 +26,7 @@ from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.retrieval.window import match_window
-from cpr_lightning.settings import BackboneSettings, BranchSettings, Codec, Settings
+from cpr_lightning.settings import BackboneSettings, BranchSettings, Settings
 
 
 def main() -> None:
@@ -104,7 +105,9 @@ def measure(settings: Settings, references: int, folder: Path) -> dict[str, obje
 
 def _features(settings: Settings) -> LocalFeatures:
     chosen = settings.backbone
-    backbone = Backbone(chosen.name, chosen.weights, chosen.layers, image_size=settings.image_size)
+    backbone = Backbone(
+        chosen.name, chosen.weights, chosen.layers, strides=chosen.strides, image_size=settings.image_size
+    )
     return LocalFeatures(backbone, LocalBranch(backbone.channels, settings.branch.dim)).eval()
 
 

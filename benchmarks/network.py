@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from cpr_lightning.assembly import create_backbone, create_branch
+from cpr_lightning.choices import Precision, Runtime
 from cpr_lightning.environment import choose_device, describe_environment
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.foreground import Foreground
 from cpr_lightning.model.network import LocalFeatures, NetworkPart
 from cpr_lightning.runtime.choosing import check_runtime, prepare
-from cpr_lightning.settings import BackboneSettings, BranchSettings, Precision, Runtime, Settings
+from cpr_lightning.settings import BackboneSettings, BranchSettings, Settings
 
 VARIANTS = {"cpr": ("densenet201", 384), "fast": ("densenet201", 64), "faster": ("efficientnet_b0", 16)}
 

@@ -28,6 +28,7 @@ from plain import PlainCascade
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec, Kind, Precision, Runtime
 from cpr_lightning.data.images import read_image
 from cpr_lightning.environment import describe_environment
 from cpr_lightning.model.cascade import CascadePatchRetrieval
@@ -35,7 +36,7 @@ from cpr_lightning.model.global_retrieval import GlobalRetrieval
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.retrieval.window import match_window
 from cpr_lightning.runtime.choosing import use_runtime
-from cpr_lightning.settings import BankSettings, Codec, Kind, Precision, Runtime, Settings
+from cpr_lightning.settings import BankSettings, Settings
 from cpr_lightning.simulated import simulate, write_pictures
 from cpr_lightning.verbs.composing import compose_settings
 
@@ -146,7 +147,7 @@ def _matching(cascade: CascadePatchRetrieval, image: Tensor, runs: int) -> dict[
         for codec in Codec:
             stored = recoded(cascade.bank, codec).stored()
             subjects[codec.value] = lambda stored=stored: [
-                match_window(query, references, rows, window)
+                match_window(query, references, rows, window, places=False)
                 for query, references, window in zip(described.local, stored, cascade.windows, strict=True)
             ]
         return timed(subjects, runs)

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Kind
 from cpr_lightning.data.datamodule import PairDataModule
-from cpr_lightning.data.layouts import Sample, Samples
 from cpr_lightning.data.pairs import Pair
+from cpr_lightning.data.samples import Sample, Samples
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.local_branch import ConvNorm, LocalBranch, ScaleBranch
-from cpr_lightning.settings import Kind, TrainingSettings
+from cpr_lightning.settings import TrainingSettings
 from cpr_lightning.training.module import LocalBranchTraining
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")

@@ -11,6 +11,7 @@ from scipy.special import rel_entr
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from cpr_lightning.choices import Divergence
 from cpr_lightning.model.global_retrieval import (
     GlobalRetrieval,
     assign_codes,
@@ -22,7 +23,6 @@ from cpr_lightning.model.global_retrieval import (
     reference_terms,
     trimmed_distance,
 )
-from cpr_lightning.settings import Reading
 
 Golden = Callable[[str], dict[str, Tensor]]
 
@@ -35,8 +35,17 @@ def random_histograms(count: int, seed: int = 0) -> Tensor:
     return torch.from_numpy(values / values.sum(2, keepdims=True)).float()
 
 
-def divergences(query: Tensor, references: Tensor, reading: Reading = Reading.official) -> Tensor:
-    return block_divergence(*query_terms(query, reading), reference_terms(references, reading))
+def divergences(query: Tensor, references: Tensor, divergence: Divergence = Divergence.official) -> Tensor:
+    return block_divergence(*query_terms(query, divergence), reference_terms(references, divergence))
+
+
+def slow_divergences(query: Tensor, references: Tensor, divergence: Divergence) -> np.ndarray:
+    """(Q, R, S²) by SciPy and NumPy."""
+    q, r = query.double().numpy()[:, None], references.double().numpy()[None]
+    if divergence is Divergence.l2:
+        return np.linalg.norm(q - r, axis=-1) ** 2
+    q, r = q + 1e-8, r + 1e-8
+    return (rel_entr(q, r) if divergence is Divergence.official else rel_entr(r, q)).sum(-1)
 
 
 def slow_histograms(codes: np.ndarray, clusters: int, blocks: int) -> np.ndarray:
@@ -75,27 +84,26 @@ def test_golden_divergence_distance_and_ranking(golden: Golden):
     assert torch.equal(retrieval(codes, 3)[0], numbers["ranking"][:3])
 
 
-@pytest.mark.parametrize("reading", list(Reading))
-def test_divergence_agrees_with_scipy_in_both_readings(reading: Reading):
+@pytest.mark.parametrize("divergence", list(Divergence))
+def test_divergence_agrees_with_scipy(divergence: Divergence):
     query, references = random_histograms(3, 1), random_histograms(4, 2)
-    q, r = query.double().numpy() + 1e-8, references.double().numpy() + 1e-8
-    official = rel_entr(q[:, None], r[None]).sum(-1)
-    paper = rel_entr(r[None], q[:, None]).sum(-1)
-    expected = official if reading is Reading.official else paper
-    np.testing.assert_allclose(divergences(query, references, reading).numpy(), expected, rtol=1e-9, atol=1e-9)
-    assert np.abs(official - paper).max() > 0.1  # the two readings do differ
+    expected = {each: slow_divergences(query, references, each) for each in Divergence}
+    found = divergences(query, references, divergence).numpy()
+    np.testing.assert_allclose(found, expected[divergence], rtol=1e-9, atol=1e-9)
+    others = [value for each, value in expected.items() if each is not divergence]
+    assert all(np.abs(other - expected[divergence]).max() > 0.1 for other in others)  # they do differ
 
 
-def test_the_paper_reading_reaches_the_ranking():
+def test_the_divergence_reaches_the_ranking():
     references, query = random_histograms(40, 3), random_histograms(1, 4)
-    rankings = {}
-    for reading in Reading:
-        retrieval = GlobalRetrieval(torch.zeros(12, 2), references, 5, reading)
-        rankings[reading] = nearest(retrieval.distances(query), 40)[0].numpy()
-        q, r = query.double().numpy() + 1e-8, references.double().numpy() + 1e-8
-        blocks = rel_entr(q, r).sum(-1) if reading is Reading.official else rel_entr(r, q).sum(-1)
-        np.testing.assert_array_equal(rankings[reading], np.sort(blocks, axis=1)[:, :20].sum(1).argsort())
-    assert not np.array_equal(rankings[Reading.official], rankings[Reading.paper])
+    rankings = set()
+    for divergence in Divergence:
+        retrieval = GlobalRetrieval(torch.zeros(12, 2), references, 5, divergence)
+        ranking = nearest(retrieval.distances(query), 40)[0].numpy()
+        blocks = slow_divergences(query, references, divergence)[0]
+        np.testing.assert_array_equal(ranking, np.sort(blocks, axis=1)[:, :20].sum(1).argsort())
+        rankings.add(tuple(ranking))
+    assert len(rankings) == len(Divergence)
 
 
 @pytest.mark.parametrize("ignored", [0, 5, 24])
@@ -198,12 +206,12 @@ def test_columns_may_be_any_rows():
     assert nearest(distances, 4, torch.tensor([99, 5]), rows).tolist() == [[12, 40, 7], [99, 12, 40]]
 
 
-@pytest.mark.parametrize("reading", list(Reading))
-def test_copies_of_references_keep_their_order_wherever_they_stand(reading: Reading):
+@pytest.mark.parametrize("divergence", list(Divergence))
+def test_copies_of_references_keep_their_order_wherever_they_stand(divergence: Divergence):
     different = random_histograms(7, 10)
     which = torch.randint(7, (700,), generator=torch.Generator().manual_seed(11))
-    retrieval = GlobalRetrieval(torch.zeros(12, 2), different[which], 5, reading)
-    few = GlobalRetrieval(torch.zeros(12, 2), different, 5, reading)
+    retrieval = GlobalRetrieval(torch.zeros(12, 2), different[which], 5, divergence)
+    few = GlobalRetrieval(torch.zeros(12, 2), different, 5, divergence)
     query = random_histograms(3, 12)
     for ranked, best in zip(retrieval.rank(query, 700), few.rank(query, 7), strict=True):
         expected = torch.cat([(which == one).nonzero()[:, 0] for one in best])

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Divergence
 from cpr_lightning.model import global_retrieval
 from cpr_lightning.model.global_retrieval import GlobalRetrieval, nearest, reference_terms
 from cpr_lightning.model.prefilter import Prefilter
-from cpr_lightning.settings import Reading
 
 REFERENCES = 3000
 
@@ -40,16 +40,16 @@ def recall(found: Tensor, expected: Tensor) -> float:
     return float(np.mean(hits))
 
 
-@pytest.mark.parametrize("reading", list(Reading))
-def test_nearly_all_of_the_nearest_are_found(references: Tensor, reading: Reading):
-    retrieval = GlobalRetrieval(torch.zeros(6, 2), references, 2, reading)
+@pytest.mark.parametrize("divergence", list(Divergence))
+def test_nearly_all_of_the_nearest_are_found(references: Tensor, divergence: Divergence):
+    retrieval = GlobalRetrieval(torch.zeros(6, 2), references, 2, divergence)
     queries = families(60, 2)
     assert recall(retrieval.rank(queries, 10), exact(retrieval, queries, 10)) >= 0.99
 
 
-@pytest.mark.parametrize("reading", list(Reading))
-def test_candidates_are_ranked_by_the_exact_distance(references: Tensor, reading: Reading):
-    retrieval = GlobalRetrieval(torch.zeros(6, 2), references, 2, reading)
+@pytest.mark.parametrize("divergence", [Divergence.official, Divergence.paper])
+def test_candidates_are_ranked_by_the_exact_distance(references: Tensor, divergence: Divergence):
+    retrieval = GlobalRetrieval(torch.zeros(6, 2), references, 2, divergence)
     queries = families(5, 3)
     prefilter = Prefilter(references, retrieval.terms)
     for query, ranked in zip(queries, retrieval.rank(queries, 10), strict=True):
@@ -59,8 +59,14 @@ def test_candidates_are_ranked_by_the_exact_distance(references: Tensor, reading
         assert torch.equal(ranked, expected)
 
 
+def test_a_euclidean_distance_is_taken_to_all(references: Tensor):
+    retrieval = GlobalRetrieval(torch.zeros(6, 2), references, 2, Divergence.l2)
+    queries = families(20, 6)
+    assert torch.equal(retrieval.rank(queries, 10), exact(retrieval, queries, 10))
+
+
 def test_a_share_of_the_references_is_looked_at_and_no_more_than_that_and_a_list(references: Tensor):
-    prefilter = Prefilter(references, reference_terms(references, Reading.official))
+    prefilter = Prefilter(references, reference_terms(references, Divergence.official))
     ranges, rows = prefilter.candidates(references[5], 10)
     assert 0.2 * REFERENCES <= len(rows) < 0.3 * REFERENCES
     assert len(rows.unique()) == len(rows)
@@ -70,7 +76,7 @@ def test_a_share_of_the_references_is_looked_at_and_no_more_than_that_and_a_list
 
 
 def test_every_reference_is_in_one_list_with_its_own_terms(references: Tensor):
-    terms = reference_terms(references, Reading.official)
+    terms = reference_terms(references, Divergence.official)
     prefilter = Prefilter(references, terms)
     assert torch.equal(prefilter.rows.sort().values, torch.arange(REFERENCES))
     assert torch.equal(prefilter.terms, terms[:, :, prefilter.rows])
@@ -78,7 +84,7 @@ def test_every_reference_is_in_one_list_with_its_own_terms(references: Tensor):
 
 
 def test_the_same_references_give_the_same_lists(references: Tensor):
-    terms = reference_terms(references, Reading.official)
+    terms = reference_terms(references, Divergence.official)
     first, again = Prefilter(references, terms), Prefilter(references.clone(), terms)
     assert torch.equal(first.rows, again.rows)
     for query in families(5, 4):

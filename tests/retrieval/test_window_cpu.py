@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.retrieval.window import WindowMatch
 from cpr_lightning.retrieval.window_cpu import _parts, match_window_cpu
 from cpr_lightning.retrieval.window_plain import match_window_plain
-from cpr_lightning.settings import Codec
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -112,9 +112,9 @@ def test_of_two_equal_neighbors_the_nearer_wins_whatever_its_row():
     references[1, 2, 3] = query[0, 3, 3]  # the farther one holds it a row earlier
     references[0, 4, 4] = query[0, 3, 3]
     match = match_window_cpu(query, Stored.of(references), torch.tensor([[0, 1]]), 3)
-    assert [int(part[0, 3, 3]) for part in match[1:]] == [0, 4, 4]
+    assert [int(part[0, 3, 3]) for part in (match.neighbor, match.row, match.column)] == [0, 4, 4]
     match = match_window_cpu(query, Stored.of(references), torch.tensor([[1, 0]]), 3)
-    assert [int(part[0, 3, 3]) for part in match[1:]] == [0, 2, 3]
+    assert [int(part[0, 3, 3]) for part in (match.neighbor, match.row, match.column)] == [0, 2, 3]
 
 
 def test_a_single_neighbor_named_twice_is_found_once():
@@ -130,7 +130,7 @@ def test_a_query_of_another_type_counts_as_float32(dtype: torch.dtype):
     found = match_window_cpu(query, references, neighbors, 3)
     expected = match_window_cpu(query.float(), references, neighbors, 3)
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
-    assert [part.dtype for part in found] == [torch.float32] + 3 * [torch.int64]
+    assert [part.dtype for part in found] == [torch.float32, torch.int64]
 
 
 @pytest.mark.parametrize("codec", Codec)
@@ -173,6 +173,17 @@ def test_a_read_only_file_is_read_to_its_last_byte(codec: Codec, dim: int, tmp_p
     neighbors = torch.tensor([[2, 0]])
     found = match_window_cpu(query, references._replace(codes=codes), neighbors, 3)
     assert_agree(found, match_window_plain(query, references, neighbors, 3))
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_distances_are_the_same_bits_without_their_places(codec: Codec):
+    query, references = unit(2, 9, 11, 12, seed=1), stored(unit(4, 9, 11, 12, seed=2), codec)
+    neighbors = torch.tensor([[0, 3], [2, 1]])
+    for window in (1, 3, 5):
+        full = match_window_cpu(query, references, neighbors, window)
+        alone = match_window_cpu(query, references, neighbors, window, places=False)
+        assert torch.equal(alone.distance, full.distance)
+        assert alone.place.numel() == 0
 
 
 @pytest.mark.parametrize("codec", Codec)
@@ -229,7 +240,7 @@ def test_a_neighbor_that_is_not_there_is_refused(row: int):
 
 def test_no_query_at_all_has_no_match():
     match = match_window_cpu(unit(0, 5, 5, 4), Stored.of(unit(3, 5, 5, 4)), torch.zeros(0, 2, dtype=torch.int64), 3)
-    assert [tuple(part.shape) for part in match] == [(0, 5, 5)] * 4
+    assert [tuple(part.shape) for part in match] == [(0, 5, 5)] * 2
 
 
 @pytest.mark.slow

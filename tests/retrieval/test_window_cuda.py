@@ -16,22 +16,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.retrieval.window import WindowMatch
 from cpr_lightning.retrieval.window_plain import match_window_plain
-from cpr_lightning.settings import Codec
 
 pytest.importorskip("triton")
 
-Matcher = Callable[[Tensor, Stored, Tensor, int], WindowMatch]
+Matcher = Callable[..., WindowMatch]
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 HALF = [torch.float16, torch.bfloat16]
 
 
-def in_this_process(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
+def in_this_process(
+    query: Tensor, references: Stored, neighbors: Tensor, window: int, places: bool = True
+) -> WindowMatch:
     from cpr_lightning.retrieval.window_cuda import match_window_cuda
 
-    return match_window_cuda(query, references, neighbors, window)
+    return match_window_cuda(query, references, neighbors, window, places=places)
 
 
 def on_gpu(references: Stored) -> Stored:
@@ -39,8 +41,8 @@ def on_gpu(references: Stored) -> Stored:
     return references._replace(**parts)
 
 
-def on_the_gpu(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
-    match = in_this_process(query.cuda(), on_gpu(references), neighbors.cuda(), window)
+def on_the_gpu(query: Tensor, references: Stored, neighbors: Tensor, window: int, places: bool = True) -> WindowMatch:
+    match = in_this_process(query.cuda(), on_gpu(references), neighbors.cuda(), window, places)
     return WindowMatch(*(part.cpu() for part in match))
 
 
@@ -116,9 +118,15 @@ def test_agrees_with_the_plain_formulation(
     neighbors = neighbors_of(batch, count, count + 2)
     found, expected = (one(query, references, neighbors, window) for one in (match, match_window_plain))
     torch.testing.assert_close(found.distance, expected.distance, rtol=1e-5, atol=2e-6)
-    for value, wanted in zip(found[1:], expected[1:], strict=True):
-        assert value.dtype == torch.int64
-        assert torch.equal(value, wanted)
+    assert found.place.dtype == torch.int64
+    assert torch.equal(found.place, expected.place)
+
+
+def test_distances_are_the_same_bits_without_their_places(match: Matcher):
+    query, references = unit(1, 9, 11, 12, seed=1), Stored.of(unit(4, 9, 11, 12, seed=2).half())
+    full, alone = (match(query, references, neighbors_of(1, 2, 4), 3, places) for places in (True, False))
+    assert torch.equal(alone.distance, full.distance)
+    assert alone.place.numel() == 0
 
 
 @pytest.mark.parametrize("window", [1, 3, 5])
@@ -174,7 +182,7 @@ def test_a_cell_is_found_at_its_shifted_place_and_not_outside_the_window(match: 
     query[1, 18, 16] = vectors[0, 17, 15]  # a corner
     query[1, 4, 4] = vectors[2, 4, 6]  # two columns off
     found = match(query, Stored.of(vectors), torch.tensor([[0, 1, 2], [3, 2, 0]]), 3)
-    place = torch.stack(found[1:])
+    place = torch.stack([found.neighbor, found.row, found.column])
     assert place[:, 1, 8, 7].tolist() == [1, 7, 8]
     assert place[:, 1, 18, 16].tolist() == [2, 17, 15]
     assert found.distance[1, [8, 18], [7, 16]].max() < 1e-5

@@ -4,6 +4,7 @@ Pure functions, then :class:`GlobalRetrieval`, which holds what was learned from
 """
 
 import math
+from functools import lru_cache
 
 import faiss
 import numpy as np
@@ -11,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Divergence
 from cpr_lightning.model.prefilter import PREFILTER_ABOVE, Prefilter
-from cpr_lightning.model.trimmed_scan import trimmed_scan
-from cpr_lightning.settings import Reading
+from cpr_lightning.model.targeting import ROW_BITS, CountTerms, target, trimmed_scan
 
 _EPSILON = 1e-8  # added to every bin, as in the released code
-_ROW_BITS = 24
-_LARGEST_ROW = (1 << _ROW_BITS) - 1
+_LARGEST_ROW = (1 << ROW_BITS) - 1
 
 
 def fit_codebook(vectors: np.ndarray, clusters: int, restarts: int, seed: int) -> np.ndarray:
@@ -67,27 +67,41 @@ def block_histograms(codes: Tensor, clusters: int, blocks: int) -> Tensor:
     return counts / words.shape[2]
 
 
-def query_terms(histograms: Tensor, reading: Reading) -> tuple[Tensor, Tensor]:
+def query_terms(histograms: Tensor, divergence: Divergence) -> tuple[Tensor, Tensor]:
     """What a divergence takes from the queries: (Q, S², bins) → constants (Q, S²), weights (Q, S², bins + 1), float64.
 
     The divergence is ``constant − weights · terms``, with :func:`reference_terms`. A bin that is empty in the query has
     weight 0; what its 1e-8 contributes is in the last term, so that a scan may leave the bin out and be exact.
     """
     q = histograms.double()
-    if reading is Reading.official:
+    if divergence is Divergence.l2:
+        return q.square().sum(2), F.pad(2 * q, (0, 1), value=1)
+    if divergence is Divergence.official:
         smooth = q + _EPSILON
         return (smooth * smooth.log()).sum(2), F.pad(q, (0, 1), value=_EPSILON)
     return torch.zeros_like(q[..., 0]), F.pad((q + _EPSILON).log() - math.log(_EPSILON), (0, 1), value=1)
 
 
-def reference_terms(histograms: Tensor, reading: Reading) -> Tensor:
+@lru_cache(maxsize=16)
+def count_terms(cells: int, divergence: Divergence) -> CountTerms:
+    """:func:`query_terms` of every number of words that a block of ``cells`` can hold, 0 to ``cells``."""
+    with torch.inference_mode(False):
+        shares = torch.arange(cells + 1) / cells
+        constants, weights = query_terms(shares.view(-1, 1, 1), divergence)
+        return CountTerms(constants.flatten(), weights[:, 0, 0].contiguous(), weights[0, 0, 1].item())
+
+
+def reference_terms(histograms: Tensor, divergence: Divergence) -> Tensor:
     """What a divergence takes from the references: (R, S², bins) → (S², bins + 1, R) float64.
 
     Double precision, because near neighbors are a small difference of large sums. References come last: the next one is
     the next number in memory.
     """
-    r = histograms.permute(1, 2, 0).double() + _EPSILON
-    if reading is Reading.official:
+    r = histograms.permute(1, 2, 0).double()
+    if divergence is Divergence.l2:
+        return torch.cat([r, -r.square().sum(1, keepdim=True)], dim=1)
+    r = r + _EPSILON
+    if divergence is Divergence.official:
         logs = r.log()
         return torch.cat([logs, logs.sum(1, keepdim=True)], dim=1)
     last = math.log(_EPSILON) * r.sum(1, keepdim=True) - (r * r.log()).sum(1, keepdim=True)
@@ -95,14 +109,15 @@ def reference_terms(histograms: Tensor, reading: Reading) -> Tensor:
 
 
 def block_divergence(constant: Tensor, weights: Tensor, terms: Tensor) -> Tensor:
-    """Kullback–Leibler divergence of each block, (Q, R, S²) float64: one matrix product per block.
+    """Divergence of each block, (Q, R, S²) float64: one matrix product per block.
 
-    ``official`` is KL(query‖reference) = Σ q log q − Σ q log r, ``paper`` is KL(reference‖query).
+    ``official`` is KL(query‖reference) = Σ q log q − Σ q log r, ``paper`` is KL(reference‖query), ``l2`` is the squared
+    Euclidean distance ‖q‖² − 2 q·r + ‖r‖².
 
     Args:
         constant: (Q, S²) and ``weights`` (Q, S², bins + 1): :func:`query_terms`.
         weights: see there.
-        terms: (S², bins + 1, R): :func:`reference_terms` in the same reading.
+        terms: (S², bins + 1, R): :func:`reference_terms` of the same divergence.
     """
     return (constant.T.unsqueeze(2) - weights.transpose(0, 1) @ terms).permute(1, 2, 0)
 
@@ -139,7 +154,7 @@ def nearest(distances: Tensor, neighbors: int, excluded: Tensor | None = None, r
     available = len(rows) if excluded is None else len(rows) - 1
     # From 1 on, the bits of a number rank as the number does, and near 1 they are evenly spaced.
     bits = (distances.double().clamp(min=0) + 1).view(torch.int64)
-    keys = bits >> _ROW_BITS << _ROW_BITS | rows
+    keys = bits >> ROW_BITS << ROW_BITS | rows
     smallest = keys.topk(min(neighbors, available), dim=1, largest=False).values
     return smallest & _LARGEST_ROW
 
@@ -151,7 +166,7 @@ class GlobalRetrieval(nn.Module):
         codebook: (clusters, C), the words that the codes name.
         histograms: (R, S², clusters + 1) of the references.
         ignored_blocks: τ.
-        divergence: official or paper direction.
+        divergence: how blocks are compared.
     """
 
     codebook: Tensor
@@ -163,7 +178,7 @@ class GlobalRetrieval(nn.Module):
         codebook: Tensor,
         histograms: Tensor,
         ignored_blocks: int = 5,
-        divergence: Reading = Reading.official,
+        divergence: Divergence = Divergence.official,
     ) -> None:
         super().__init__()
         if len(histograms) > _LARGEST_ROW:
@@ -175,9 +190,14 @@ class GlobalRetrieval(nn.Module):
         self.divergence = divergence
         self._prefilter: Prefilter | None = None
 
+    @property
+    def blocks(self) -> int:
+        """S."""
+        return round(self.histograms.shape[1] ** 0.5)
+
     def describe(self, codes: Tensor) -> Tensor:
         """Block histograms of images: (B, h, w) int64 words of the codebook → (B, S², clusters + 1)."""
-        return block_histograms(codes, self.histograms.shape[2] - 1, round(self.histograms.shape[1] ** 0.5))
+        return block_histograms(codes, self.histograms.shape[2] - 1, self.blocks)
 
     def distances(self, histograms: Tensor) -> Tensor:
         """(Q, S², clusters + 1) → (Q, R) trimmed divergence to every reference."""
@@ -188,8 +208,7 @@ class GlobalRetrieval(nn.Module):
 
     def rank(self, histograms: Tensor, neighbors: int, excluded: Tensor | None = None) -> Tensor:
         """:meth:`forward` for images that are described already, (Q, S², clusters + 1)."""
-        # A GPU scans them all in less time than it takes to leave it.
-        if len(self.histograms) <= PREFILTER_ABOVE or self.terms.device.type != "cpu":
+        if not self._prefiltered:
             return nearest(self.distances(histograms), neighbors, excluded)
         if self._prefilter is None:
             self._prefilter = Prefilter(self.histograms, self.terms)
@@ -215,4 +234,17 @@ class GlobalRetrieval(nn.Module):
             (B, K) int64 rows of the references, nearest first; ties in the order of the references. Fewer than K
             where there are not as many. Of more than 50,000 on a CPU, those that the pre-filter lets through.
         """
-        return self.rank(self.describe(codes), neighbors, excluded)
+        if self.terms.device.type != "cpu" or self._prefiltered:
+            return self.rank(self.describe(codes), neighbors, excluded)
+        if excluded is None:
+            excluded = torch.full((len(codes),), -1)
+        cells = -(-codes.shape[1] // self.blocks) * -(-codes.shape[2] // self.blocks)
+        counts = count_terms(cells, self.divergence)
+        return target(codes, self.blocks, counts, self.terms, self.ignored_blocks, neighbors, excluded)
+
+    @property
+    def _prefiltered(self) -> bool:
+        # A GPU scans them all in less time than it takes to leave it; and what the pre-filter takes for near is so for
+        # KL, but need not be for a Euclidean distance.
+        many = len(self.histograms) > PREFILTER_ABOVE
+        return many and self.terms.device.type == "cpu" and self.divergence is not Divergence.l2

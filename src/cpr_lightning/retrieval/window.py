@@ -17,12 +17,27 @@ class WindowMatch(NamedTuple):
     """The best match of every query cell: where it lies is the evidence behind a score."""
 
     distance: Tensor  # (B, H, W) float32, cosine distance in [0, 2]
-    neighbor: Tensor  # (B, H, W) int64, which of the K references, 0 = nearest
-    row: Tensor  # (B, H, W) int64, row of the matching cell on that reference
-    column: Tensor  # (B, H, W) int64
+    place: Tensor  # (B, H, W) int64, (neighbor · H + row) · W + column of the matching cell; (B, 0, 0) if not asked for
+
+    @property
+    def neighbor(self) -> Tensor:
+        """(B, H, W) int64, which of the K references, 0 = nearest."""
+        return self.place // (self.place.shape[-2] * self.place.shape[-1])
+
+    @property
+    def row(self) -> Tensor:
+        """(B, H, W) int64, row of the matching cell on that reference."""
+        return self.place // self.place.shape[-1] % self.place.shape[-2]
+
+    @property
+    def column(self) -> Tensor:
+        """(B, H, W) int64."""
+        return self.place % self.place.shape[-1]
 
 
-def match_window(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
+def match_window(
+    query: Tensor, references: Stored, neighbors: Tensor, window: int, *, places: bool = True
+) -> WindowMatch:
     """Find each query cell's nearest reference cell among those at about the same place.
 
     The references are read where the bank holds them. Nothing of the size of a reference image is ever made, least of
@@ -33,6 +48,7 @@ def match_window(query: Tensor, references: Stored, neighbors: Tensor, window: i
         references: one scale of the bank, on the query's device.
         neighbors: (B, K) int64 rows of ``references``, nearest first, on any device.
         window: cells on a side, odd. Cells outside the image never match.
+        places: whether to say where the matches lie; scoring has no need of it, and is faster without.
 
     Returns:
         The match of least distance ``1 − cosine``. Ties go to the nearer neighbor, then to the earlier cell.
@@ -49,10 +65,10 @@ def match_window(query: Tensor, references: Stored, neighbors: Tensor, window: i
             )
         from cpr_lightning.retrieval.window_cuda import match_window_cuda
 
-        return match_window_cuda(query, references, neighbors, window)
+        return match_window_cuda(query, references, neighbors, window, places=places)
     from cpr_lightning.retrieval.window_cpu import match_window_cpu
 
-    return match_window_cpu(query, references, neighbors, window)
+    return match_window_cpu(query, references, neighbors, window, places=places)
 
 
 def _check(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> None:

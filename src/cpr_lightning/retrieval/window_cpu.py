@@ -12,18 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.kernels import kept, torch_threads
 from cpr_lightning.retrieval import window_cpu_search, window_cpu_tile
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.retrieval.window import WindowMatch
 from cpr_lightning.retrieval.window_cpu_search import FLAT, FP16, PQ, SQ8, search
 from cpr_lightning.retrieval.window_cpu_tile import BAND
-from cpr_lightning.settings import Codec
 
 _CODECS = {Codec.flat: FLAT, Codec.fp16: FP16, Codec.sq8: SQ8, Codec.pq: PQ}
 
 
-def match_window_cpu(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
+def match_window_cpu(
+    query: Tensor, references: Stored, neighbors: Tensor, window: int, *, places: bool = True
+) -> WindowMatch:
     """:func:`~cpr_lightning.retrieval.window.match_window` on the CPU, with as many threads as torch uses.
 
     Beyond the result it holds ``window`` rows of the query in float32, and all of it where it is of another type.
@@ -42,7 +44,7 @@ def match_window_cpu(query: Tensor, references: Stored, neighbors: Tensor, windo
         codes = codes[chosen].contiguous()
     image_bytes, row_bytes, cell_bytes = (codes.stride(axis) * codes.element_size() for axis in range(3))
     similarity = torch.empty(batch, height, width)
-    place = torch.empty(batch, height, width, dtype=torch.int64)
+    place = torch.empty(batch, height * places, width * places, dtype=torch.int64)
     with torch_threads(max(1, batch * height)) as threads:
         _search_parts(
             query.detach().float().numpy(),
@@ -58,9 +60,8 @@ def match_window_cpu(query: Tensor, references: Stored, neighbors: Tensor, windo
             similarity.numpy(),
             place.numpy(),
         )
-    cell = place % (height * width)
     # Rounding may make the product of two unit vectors a little larger than 1.
-    return WindowMatch((1 - similarity).clamp_(min=0), place // (height * width), cell // width, cell % width)
+    return WindowMatch((1 - similarity).clamp_(min=0), place)
 
 
 def _numbers(values: Tensor | None, axes: int) -> np.ndarray:

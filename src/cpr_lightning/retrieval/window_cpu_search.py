@@ -72,6 +72,7 @@ def _matcher(rows: int, columns: int, offsets: int) -> Callable[..., Any]:
     def match(codec, source, apart, ahead, dim, ring, width, reach, piece, row, key, best, place):
         top, bottom, left, start, stop = piece
         kept, wide, padded = ring.shape
+        kept_places = place.size > 0
         queries, references = np.empty(rows, np.int64), np.empty(columns + offsets - 1, np.int64)
         sums = np.empty(SUMS, np.float32)
         queries_at, references_at, sums_at = queries.ctypes.data, references.ctypes.data, sums.ctypes.data
@@ -96,6 +97,13 @@ def _matcher(rows: int, columns: int, offsets: int) -> Callable[..., Any]:
                         query_row = max(top, min(first_row + at, bottom - 1))
                         for beside in range(min(columns, stop - column)):
                             here = column + beside
+                            if not kept_places:
+                                highest = best[query_row, here]
+                                for offset in range(offsets):
+                                    product = sums[(offset * rows + at) * columns + beside]
+                                    highest = product if product > highest else highest
+                                best[query_row, here] = highest
+                                continue
                             # No branches: which cell wins is as good as random.
                             highest, column_there = sums[at * columns + beside], first + beside
                             for offset in range(1, offsets):
@@ -146,7 +154,7 @@ def search(query, codec, images, row_bytes, cell_bytes, scale, offset, codebook,
         reach: cells of a window on each side of its middle.
         part: (top, bottom, left, right) of the query.
         best: (H, W) float32, written to: the largest product with a reference cell.
-        place: (H, W) int64, written to: (neighbor · H + row) · W + column of that cell.
+        place: (H, W) int64, written to: (neighbor · H + row) · W + column of that cell; (0, 0): not asked for.
     """
     height, width, dim = query.shape
     top, bottom, left, right = part
@@ -161,7 +169,8 @@ def search(query, codec, images, row_bytes, cell_bytes, scale, offset, codebook,
         step = max(1, right - left)
     decoded = np.empty((width if codec == PQ else 0, dim), np.float32)
     best[top:bottom, left:right] = -np.inf
-    place[top:bottom, left:right] = 0
+    if place.size > 0:
+        place[top:bottom, left:right] = 0
     taken = top
     for row in range(max(0, top - reach), min(height, bottom + reach)):
         while taken < min(bottom, row + reach + 1):

@@ -19,16 +19,18 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.retrieval.stored import Stored
 from cpr_lightning.retrieval.window import WindowMatch
-from cpr_lightning.settings import Codec
 
 _TILE = 8  # query cells on a side of a tile: 64, the least a warp group of tensor cores multiplies
 _NEIGHBORS_AT_ONCE = 16  # of the second kernel; the default K fits, so that all its loads are in flight together
 _CELLS_AT_ONCE = 64
 
 
-def match_window_cuda(query: Tensor, references: Stored, neighbors: Tensor, window: int) -> WindowMatch:
+def match_window_cuda(
+    query: Tensor, references: Stored, neighbors: Tensor, window: int, *, places: bool = True
+) -> WindowMatch:
     """:func:`~cpr_lightning.retrieval.window.match_window` on CUDA; the query's type sets the precision (see above).
 
     ``neighbors`` that are not on the query's device yet are copied there, which a CUDA graph cannot record.
@@ -39,7 +41,7 @@ def match_window_cuda(query: Tensor, references: Stored, neighbors: Tensor, wind
     similarity = query.new_empty((batch, count, height, width), dtype=torch.float32)
     place = query.new_empty((batch, count, height, width), dtype=torch.int32)
     distance = query.new_empty((batch, height, width), dtype=torch.float32)
-    position = query.new_empty((3, batch, height, width), dtype=torch.int64)
+    position = query.new_empty((batch, height * places, width * places), dtype=torch.int64)
 
     half = query.dtype in (torch.float16, torch.bfloat16)
     # Four bytes a number fill shared memory twice as fast as two.
@@ -83,16 +85,14 @@ def match_window_cuda(query: Tensor, references: Stored, neighbors: Tensor, wind
             similarity,
             place,
             distance,
-            position,
+            position if places else None,
             height * width,
-            width,
             count,
-            distance.numel(),
             CELLS=_CELLS_AT_ONCE,
             NEIGHBORS=_NEIGHBORS_AT_ONCE,
             num_warps=2,
         )
-    return WindowMatch(distance, position[0], position[1], position[2])
+    return WindowMatch(distance, position)
 
 
 @triton.jit
@@ -206,11 +206,9 @@ def _best_neighbor(
     similarity,  # (B, K, H, W)
     place,
     distance,  # out: (B, H, W)
-    position,  # out: (3, B, H, W): neighbor, row, column
+    position,  # out: (B, H, W), neighbor · H · W + place; or None
     size,  # H · W
-    width,
     count,  # K
-    total,  # B · H · W
     CELLS: tl.constexpr,
     NEIGHBORS: tl.constexpr,
 ):
@@ -231,11 +229,9 @@ def _best_neighbor(
         nearest = tl.min(tl.where(found == most[None, :], rank, count), 0)
         best_rank = tl.where(most > best, nearest, best_rank)
         best = tl.maximum(best, most)
-    best_place = tl.load(place + ours + best_rank.to(tl.int64) * size, mask=exists, other=0)
-
     out = image * size + cell
     # Rounding may make the product of two unit vectors a little larger than 1.
     tl.store(distance + out, tl.maximum(1 - best, 0.0), mask=exists)
-    tl.store(position + out, best_rank.to(tl.int64), mask=exists)
-    tl.store(position + total + out, (best_place // width).to(tl.int64), mask=exists)
-    tl.store(position + 2 * total + out, (best_place % width).to(tl.int64), mask=exists)
+    if position is not None:
+        best_place = tl.load(place + ours + best_rank.to(tl.int64) * size, mask=exists, other=0)
+        tl.store(position + out, best_rank.to(tl.int64) * size + best_place, mask=exists)

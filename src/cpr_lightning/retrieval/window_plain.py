@@ -20,10 +20,8 @@ def _match_one(query: Tensor, references: Stored, neighbors: Tensor, window: int
     """(H, W, D) and (K,) → matches (H, W)."""
     height, width, _ = query.shape
     best = query.new_full((height, width), -torch.inf)
-    position = torch.zeros((3, height, width), dtype=torch.int64, device=query.device)
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=query.device), torch.arange(width, device=query.device), indexing="ij"
-    )
+    place = torch.zeros((height, width), dtype=torch.int64, device=query.device)
+    own = torch.arange(height * width, device=query.device).view(height, width)
     row_reach = min(window // 2, height - 1)
     column_reach = min(window // 2, width - 1)
     for rank in range(len(neighbors)):
@@ -35,7 +33,6 @@ def _match_one(query: Tensor, references: Stored, neighbors: Tensor, window: int
                 similarity = torch.linalg.vecdot(query[here], cells[there])
                 better = similarity > best[here]
                 best[here] = torch.where(better, similarity, best[here])
-                for axis, value in enumerate((torch.full_like(rows, rank), rows + dy, columns + dx)):
-                    position[axis][here] = torch.where(better, value[here], position[axis][here])
+                place[here] = torch.where(better, rank * height * width + own[there], place[here])
     # Rounding may make the product of two unit vectors a little larger than 1.
-    return WindowMatch((1 - best).clamp(min=0), position[0], position[1], position[2])
+    return WindowMatch((1 - best).clamp(min=0), place)
