@@ -4,6 +4,8 @@ The command line prints the sentence of a :class:`CprError` alone and exits with
 defect of this project and is shown with its traceback.
 """
 
+from collections.abc import Sequence
+
 
 class CprError(Exception):
     """Something that the user can put right."""
@@ -15,6 +17,10 @@ class SettingsError(CprError):
 
 class DataError(CprError):
     """A folder, an image or a mask is missing, unreadable or inconsistent."""
+
+
+class CategoryError(DataError):
+    """A data set, or a category of it, is not where it should be."""
 
 
 class WeightsError(CprError):
@@ -33,3 +39,9 @@ def first_line(error: BaseException, most: int = 300) -> str:
     """The first line of another library's message, for a sentence of ours; the type's name where there is none."""
     text = str(error).strip()
     return text.splitlines()[0][:most] if text else type(error).__name__
+
+
+def first_three(sentences: Sequence[str]) -> str:
+    """The first three of many problems, and how many more there are."""
+    more = f" And {len(sentences) - 3} more such problems." if len(sentences) > 3 else ""
+    return "\n".join(sentences[:3]) + more

@@ -1,16 +1,17 @@
 """Bad images and masks are found before any work, and left out only when asked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from cpr_lightning.choices import Kind, OnError
 from cpr_lightning.data.checking import check
-from cpr_lightning.data.layouts import Sample, Samples
+from cpr_lightning.data.samples import Sample, Samples
 from cpr_lightning.errors import DataError
-from cpr_lightning.settings import Kind, OnError
 
 
 def image(path: Path, height: int = 20, width: int = 30) -> Path:
@@ -67,11 +68,27 @@ def shrink_mask(samples: Samples) -> str:
 def blacken_mask(samples: Samples) -> str:
     found = samples.test[1].mask
     assert found is not None
-    mask(found, value=127)
+    mask(found, value=0)
     return r"cut_mask\.png marks no defect .*cut\.png"
 
 
-@pytest.mark.parametrize("spoil", [spoil_image, spoil_mask, shrink_mask, blacken_mask])
+def grey_mask(samples: Samples) -> str:
+    found = samples.test[1].mask
+    assert found is not None
+    mask(found, value=127)
+    return r"cut_mask\.png holds the values 0, 127"
+
+
+def coloured_mask(samples: Samples) -> str:
+    found = samples.test[1].mask
+    assert found is not None
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[5:8, 5:8, 2] = 255
+    assert cv2.imwrite(str(found), red)
+    return r"cut_mask\.png is in colour"
+
+
+@pytest.mark.parametrize("spoil", [spoil_image, spoil_mask, shrink_mask, blacken_mask, grey_mask, coloured_mask])
 def test_a_bad_sample_stops_the_run_or_is_left_out(tmp_path: Path, spoil: Callable[[Samples], str]):
     samples = category(tmp_path)
     said = spoil(samples)
@@ -120,3 +137,25 @@ def test_many_samples_keep_their_order(tmp_path: Path):
     references = [Sample(paths[number * 7 % 40], None, 0, "good") for number in range(1000)]
     checked = check(Samples("part", Kind.object, references, []), OnError.skip)
     assert checked.samples.references == references
+
+
+def test_a_bad_validation_image_is_found_too(tmp_path: Path):
+    samples = category(tmp_path)
+    held = [Sample(image(tmp_path / f"held{number}.png"), None, 0, "good") for number in range(3)]
+    held[1].image.write_bytes(b"")
+    samples = replace(samples, validation=held)
+    with pytest.raises(DataError, match=r"held1\.png is not an image"):
+        check(samples, OnError["raise"])
+    assert check(samples, OnError.skip).samples.validation == [held[0], held[2]]
+
+
+def test_masks_that_number_defects_are_read_as_their_data_set_has_them(tmp_path: Path):
+    samples = category(tmp_path)
+    found = samples.test[1].mask
+    assert found is not None
+    mask(found, value=2)
+    samples.test[1] = replace(samples.test[1], mask_threshold=0)
+    assert check(samples, OnError["raise"]).samples == samples
+    mask(found, value=0)
+    with pytest.raises(DataError, match=r"marks no defect \(no pixel above 0\)"):
+        check(samples, OnError["raise"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from cpr_lightning.data.images import is_image, list_images, read_image, read_mask
 from cpr_lightning.errors import DataError
@@ -138,11 +139,69 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
         read_image(tmp_path / "folder.png")
 
 
-def test_a_mask_is_defective_above_127(tmp_path: Path):
-    values = np.array([[0, 1, 126, 127], [128, 129, 254, 255]], np.uint8)
-    mask = read_mask(write(tmp_path / "mask.png", values))
+LEVELS = np.array([[0, 1, 126, 127], [128, 129, 254, 255]], np.uint8)
+
+
+@pytest.mark.parametrize("threshold", [0, 1, 127, 254])
+def test_a_mask_is_defective_above_its_threshold(tmp_path: Path, threshold: int):
+    mask = read_mask(write(tmp_path / "mask.png", LEVELS), threshold=threshold)
     assert mask.dtype == np.bool_
-    np.testing.assert_array_equal(mask, values > 127)
+    np.testing.assert_array_equal(mask, threshold < LEVELS)
+
+
+def test_without_a_threshold_a_mask_holds_0_and_255_alone(tmp_path: Path):
+    path = write(tmp_path / "mask.png", LEVELS)
+    with pytest.raises(DataError, match=r"mask\.png holds the values 0, 1, 126, 127, 128, 129, …; .*mask_threshold=0"):
+        read_mask(path)
+    for value in (1, 2, 100, 254):
+        other = write(tmp_path / "mask.png", np.where(LEVELS > 127, np.uint8(value), np.uint8(0)))
+        with pytest.raises(DataError, match=rf"holds the values 0, {value}; it may hold 0 \(good\) and 255"):
+            read_mask(other)
+    np.testing.assert_array_equal(read_mask(write(path, np.full((4, 4), 255, np.uint8))), np.ones((4, 4), bool))
+
+
+def test_a_mask_in_a_format_that_loses_may_be_a_little_off(tmp_path: Path):
+    grey = np.asarray(cv2.circle(np.zeros((64, 64), np.uint8), (30, 35), 17, 255, -1))
+    marked = grey > 0
+    path = tmp_path / "mask.jpg"
+    for picture_of in (grey, np.stack([grey] * 3, axis=2)):
+        assert cv2.imwrite(str(path), picture_of, [cv2.IMWRITE_JPEG_QUALITY, 80])
+        stored = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert stored is not None
+        assert set(np.unique(stored).tolist()) - {0, 255}, "the format did lose something"
+        np.testing.assert_array_equal(read_mask(path), marked)
+    for value in (70, 128, 180):
+        assert cv2.imwrite(str(path), np.where(marked, np.uint8(value), np.uint8(0)))
+        with pytest.raises(DataError, match=r"mask\.jpg holds the values"):
+            read_mask(path)
+
+
+@pytest.mark.parametrize("threshold", [None, 0])
+@pytest.mark.parametrize("name", ["mask.png", "mask.bmp", "mask.jpg"])
+def test_a_mask_in_colour_is_refused(tmp_path: Path, name: str, threshold: int | None):
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[5:9, 10:20, 0] = 255
+    with pytest.raises(DataError, match=r"The mask .*mask\.\w+ is in colour"):
+        read_mask(write(tmp_path / name, red), threshold=threshold)
+
+
+def test_of_a_palette_the_numbers_are_taken_where_masks_number_defects(tmp_path: Path):
+    numbers = np.zeros((20, 30), np.uint8)
+    numbers[5:9, 10:20], numbers[12:15, 3:6] = 1, 2
+    image = Image.fromarray(numbers)
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 0, 0])  # 1 is red, 2 black
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", threshold=0), numbers > 0)
+    with pytest.raises(DataError, match="in colour"):
+        read_mask(tmp_path / "mask.png")
+    image.putpalette([0, 0, 0, 255, 255, 255, 255, 255, 255])
+    image.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), numbers > 0)
+
+
+def test_deep_masks_that_number_defects_keep_their_numbers(tmp_path: Path):
+    numbers = np.array([[0, 1, 2], [3, 0, 300]], np.uint16)
+    np.testing.assert_array_equal(read_mask(write(tmp_path / "mask.png", numbers), threshold=0), numbers > 0)
 
 
 def test_a_mask_is_resized_to_the_nearest_pixel_and_stays_a_mask(tmp_path: Path):

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cpr_lightning.choices import Kind
 from cpr_lightning.data.folder_layout import FolderLayout
-from cpr_lightning.data.layouts import MvtecLayout, Sample, TinyLayout
+from cpr_lightning.data.layouts import MvtecLayout, TinyLayout
+from cpr_lightning.data.samples import Sample
 from cpr_lightning.errors import DataError, SettingsError
-from cpr_lightning.settings import Kind
 
 
 def touch(root: Path, *names: str) -> None:

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
-from cpr_lightning.data.images import read_image, read_mask
-from cpr_lightning.data.layouts import Sample, Samples
-from cpr_lightning.errors import DataError
-from cpr_lightning.settings import OnError
+from cpr_lightning.choices import OnError
+from cpr_lightning.data.images import read_image
+from cpr_lightning.data.samples import Sample, Samples
+from cpr_lightning.errors import DataError, first_three
 
 
 class Checked(NamedTuple):
@@ -18,46 +18,69 @@ class Checked(NamedTuple):
     problems: list[str]
 
 
+class Inspected(NamedTuple):
+    """An image that was read.
+
+    Attributes:
+        size: its width and height, or None if it cannot be read.
+        problem: what is wrong with it or its mask, or None.
+    """
+
+    size: tuple[int, int] | None
+    problem: str | None
+
+
 def check(samples: Samples, on_error: OnError) -> Checked:
     """Decode everything once, in parallel.
 
     Raises:
-        DataError: with ``on_error=raise``, the first problems found: an image that cannot be read, a mask of another
-            size than its image, a mask without a defect on a defective image. With ``skip`` such samples are left out;
-            it is still an error when no reference is left.
+        DataError: with ``on_error=raise``, the first problems found: an image that cannot be read, a mask in colour,
+            with other values than it may hold or of another size than its image, a mask without a defect. With
+            ``skip`` such samples are left out; it is still an error when no reference is left.
     """
     problems: list[str] = []
     kept: dict[str, list[Sample]] = {}
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for part in ("references", "test"):
-            listed: list[Sample] = getattr(samples, part)
-            found = list(pool.map(_problem, listed))
-            kept[part] = [sample for sample, problem in zip(listed, found, strict=True) if problem is None]
-            problems += [problem for problem in found if problem is not None]
+    for part in ("references", "validation", "test"):
+        listed: list[Sample] = getattr(samples, part)
+        found = inspect(listed)
+        kept[part] = [sample for sample, each in zip(listed, found, strict=True) if each.problem is None]
+        problems += [each.problem for each in found if each.problem is not None]
     if problems and on_error is not OnError.skip:
-        more = f" And {len(problems) - 3} more such problems." if len(problems) > 3 else ""
-        raise DataError("\n".join(problems[:3]) + more)
+        raise DataError(first_three(problems))
     if not kept["references"]:
         raise DataError(f"No good image of {samples.category} can be read: there is nothing to learn from.")
     return Checked(replace(samples, **kept), problems)
 
 
-def _problem(sample: Sample) -> str | None:
+def inspect(samples: list[Sample]) -> list[Inspected]:
+    """Read every image and mask, in parallel; in the order of ``samples``."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(_inspect, samples))
+
+
+def _inspect(sample: Sample) -> Inspected:
     try:
-        image = read_image(sample.image)
-        mask = None if sample.mask is None else read_mask(sample.mask)
+        height, width = read_image(sample.image).shape[:2]
     except DataError as error:
-        return str(error)
+        return Inspected(None, str(error))
+    size = (width, height)
+    try:
+        mask = sample.read_mask()
+    except DataError as error:
+        return Inspected(size, str(error))
     if mask is None:
-        return None
-    if mask.shape != image.shape[:2]:
-        return (
+        return Inspected(size, None)
+    if mask.shape != (height, width):
+        return Inspected(
+            size,
             f"The mask {sample.mask} is {mask.shape[1]}×{mask.shape[0]} pixels, but its image {sample.image} is "
-            f"{image.shape[1]}×{image.shape[0]}. They must be of one size."
+            f"{width}×{height}. They must be of one size.",
         )
     if not mask.any():
-        return (
-            f"The mask {sample.mask} marks no defect (no pixel above 127), but its image {sample.image} is among the "
-            "defective ones."
+        limit = 127 if sample.mask_threshold is None else sample.mask_threshold
+        return Inspected(
+            size,
+            f"The mask {sample.mask} marks no defect (no pixel above {limit}), but its image {sample.image} is among "
+            "the defective ones.",
         )
-    return None
+    return Inspected(size, None)

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+from cpr_lightning.choices import Kind
+from cpr_lightning.data.finding import find_mask, unused_masks
 from cpr_lightning.data.images import list_images
-from cpr_lightning.data.layouts import Sample, Samples, find_mask
+from cpr_lightning.data.layout import Layout
+from cpr_lightning.data.samples import Found, Sample, Samples
 from cpr_lightning.errors import DataError, SettingsError
-from cpr_lightning.settings import Kind
 
 
-class FolderLayout:
+class FolderLayout(Layout):
     """One's own images: a folder of good ones; optionally folders of test images and of masks, anywhere.
 
     Args:
         root: what relative folders are relative to.
         kind: object (default) or texture.
+        mask_threshold: a pixel of a mask above it is defective; None: masks hold 0 and 255.
         good: images to learn from.
         test_good: good images to test with; None holds out every fifth of ``good``, if there are defective images.
         defective: images with defects; a sub-folder's name is the name of the defect.
@@ -24,28 +27,36 @@ class FolderLayout:
         self,
         root: str | None = None,
         kind: Kind | None = None,
+        mask_threshold: int | None = None,
         good: str | None = None,
         test_good: str | None = None,
         defective: str | None = None,
         masks: str | None = None,
         **others: object,
     ) -> None:
-        del others
-        base = Path(root).expanduser() if root else Path()
+        super().__init__(root or ".", kind or Kind.object, mask_threshold, **others)
+        base = self.root
         if good is None:
             raise SettingsError("dataset.good is not set: the folder with images of good parts.")
-        self.kind = kind or Kind.object
         self.good = base / Path(good).expanduser()
         self.test_good = base / Path(test_good).expanduser() if test_good else None
         self.defective = base / Path(defective).expanduser() if defective else None
         self.masks = base / Path(masks).expanduser() if masks else None
 
-    def samples(self, category: str) -> Samples:
-        """All images; ``category`` is the name that the run gives to the product.
+    def categories(self) -> list[str]:
+        """None is known: a folder of one's own holds one product.
 
         Raises:
-            DataError: a folder is missing or holds no image, or a mask is missing.
+            SettingsError: always.
         """
+        raise SettingsError(
+            "dataset=folder has no list of categories: its images are one product, and category is the name that you "
+            "give it (category=NAME)."
+        )
+
+    def look(self, category: str) -> Found:
+        """See :meth:`Layout.look`; ``category`` is the name that the run gives to the product."""
+        problems: list[str] = []
         good = [Sample(path, None, 0, "good") for path in _images_below(self.good, "dataset.good")]
         test = []
         if self.test_good is not None:
@@ -55,9 +66,15 @@ class FolderLayout:
         if self.defective is not None:
             for image in _images_below(self.defective, "dataset.defective"):
                 place = image.relative_to(self.defective).with_suffix("")
-                mask = None if self.masks is None else find_mask(self.masks, place, image)
-                test.append(Sample(image, mask, 1, "_".join(place.parent.parts) or "defective"))
-        return Samples(category, self.kind, good, test)
+                mask = None
+                try:
+                    mask = None if self.masks is None else find_mask(self.masks, place, image)
+                except DataError as error:
+                    problems.append(str(error))
+                test.append(Sample(image, mask, 1, "_".join(place.parent.parts) or "defective", self.mask_threshold))
+        listed = [] if self.masks is None else list_images(self.masks)
+        remarks = unused_masks(listed, [sample.mask for sample in test])
+        return Found(Samples(category, self.kind_of(category), good, test), problems, remarks)
 
 
 def _images_below(folder: Path, key: str) -> list[Path]:

@@ -1,7 +1,8 @@
 """A threshold and a colour scale from good images alone: the test set decides nothing."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class Calibration:
         images: how many good images this comes from.
         mean: of their scores.
         deviation: standard deviation of their scores.
+        source: ``training``, each scored against the others; or ``validation``, scored against all references.
+        files: the images.
     """
 
     threshold: float
@@ -36,6 +39,8 @@ class Calibration:
     images: int
     mean: float
     deviation: float
+    source: str = "training"
+    files: list[str] = field(default_factory=list)
 
     @property
     def scale(self) -> ColourScale:
@@ -58,15 +63,18 @@ class Calibration:
 
 def calibrate(
     cascade: CascadePatchRetrieval,
-    images: ReferenceImages,
+    references: ReferenceImages,
     settings: CalibrationSettings,
     device: torch.device,
+    validation: Sequence[Path] = (),
 ) -> Calibration:
-    """Score good training images, each against the *other* references.
+    """Score good images: those of the validation split where there is one, else training images.
 
-    They were seen in training, so their scores are a little low: new good parts may score higher. Images that were
-    never seen give a better threshold where they can be had.
+    Training images are scored against the *other* references. They were seen in training, so their scores are a little
+    low, and new good parts may score higher. Validation images were never seen: they are scored as a new part is,
+    against all references.
     """
+    images = ReferenceImages(list(validation), references.size) if validation else references
     count = min(settings.images, len(images))
     rows = np.linspace(0, len(images) - 1, count).round().astype(int).tolist()
     scored = score_images(
@@ -74,7 +82,7 @@ def calibrate(
         count,
         lambda number: images(rows[number]),
         device=device,
-        excluded=rows,
+        excluded=None if validation else rows,
         description="Calibrating",
     )
     mean, deviation = float(scored.scores.mean()), float(scored.scores.std())
@@ -82,4 +90,6 @@ def calibrate(
     threshold = mean + settings.sigmas * deviation
     if not math.isfinite(threshold):
         raise RunError("The scores of good images are not finite: the run's weights are damaged. Train it again.")
-    return Calibration(threshold, scale.low, scale.high, count, mean, deviation)
+    source = "validation" if validation else "training"
+    files = [str(images.paths[row]) for row in rows]
+    return Calibration(threshold, scale.low, scale.high, count, mean, deviation, source, files)
