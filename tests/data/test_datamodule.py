@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from cpr_lightning.choices import Kind
 from cpr_lightning.data import datamodule
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages, loader_workers
 from cpr_lightning.data.images import read_image
-from cpr_lightning.data.layouts import Sample, Samples
 from cpr_lightning.data.pairs import Pair
+from cpr_lightning.data.samples import Sample, Samples
 from cpr_lightning.errors import DataError
-from cpr_lightning.settings import Kind, TrainingSettings
+from cpr_lightning.settings import SupervisedSettings, TrainingSettings
 
 SIZE = 64
 WriteParts = Callable[..., list[Path]]
@@ -40,6 +41,25 @@ def data_of(paths: list[Path], *, workers: int = 0, steps: int = 4, kind: Kind =
     return data
 
 
+def with_defective(
+    paths: list[Path], *, workers: int = 0, kind: Kind = Kind.object, shown: float = 0.3, pasted: float = 0.5
+) -> PairDataModule:
+    """Two of the parts also serve as real defective images, each with a mask."""
+    for number, path in enumerate(paths[:2]):
+        mask = np.zeros((SIZE, SIZE), np.uint8)
+        mask[20 : 30 + 5 * number, 20:40] = 255
+        assert cv2.imwrite(str(path.with_name(f"mask_{number}.bmp")), mask)
+    good = [Sample(path, None, 0, "good") for path in paths]
+    bad = [Sample(paths[number], paths[0].with_name(f"mask_{number}.bmp"), 1, "cut") for number in range(2)]
+    samples = Samples("part", kind, good, [], defective=bad)
+    settings = TrainingSettings(batch_size=3, workers=workers)
+    supervised = SupervisedSettings(shown_probability=shown, pasted_probability=pasted)
+    data = PairDataModule(samples, settings, image_size=SIZE, seed=66, steps=4, supervised=supervised)
+    maps = torch.full((len(paths), 16, 16), 0.9) if kind is Kind.object else None
+    data.use_index(torch.tensor([[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]), maps)
+    return data
+
+
 def equal(first: Pair, second: Pair) -> bool:
     return all(torch.equal(value, getattr(second, name)) for name, value in vars(first).items())
 
@@ -50,6 +70,35 @@ def test_batches_do_not_depend_on_the_number_of_workers(paths: list[Path]):
     assert [batch.number.tolist() for batch in alone] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
     assert all(equal(one, other) for one, other in zip(alone, helped, strict=True))
     assert len({batch.query.numpy().tobytes() for batch in alone}) == 4
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_batches_with_real_defects_do_not_depend_on_the_number_of_workers(paths: list[Path], kind: Kind):
+    near, maps = torch.tensor([[2, 3], [3, 4]]), torch.full((2, 16, 16), 0.4)
+    batches = []
+    for workers in (0, 2):
+        data = with_defective(paths, workers=workers, kind=kind)
+        data.use_defective(near, maps if kind is Kind.object else None)
+        batches.append(list(data.train_dataloader()))
+    assert all(equal(one, other) for one, other in zip(*batches, strict=True))
+    plain = data_of(paths, kind=kind)
+    assert not all(equal(one, other) for one, other in zip(batches[0], plain.train_dataloader(), strict=True))
+
+
+def test_defective_images_come_with_the_foreground_that_was_told(paths: list[Path]):
+    data = with_defective(paths, shown=1.0, pasted=0.0)
+    data.use_defective(torch.tensor([[2, 3], [3, 4]]), torch.full((2, 16, 16), 0.4))
+    for batch in data.train_dataloader():
+        assert (batch.query_foreground == 0.4).all()
+        assert (batch.reference_foreground == 0.9).all()
+        assert set(batch.defect.sum(dim=(1, 2)).tolist()) <= {10 * 20, 15 * 20}
+
+
+def test_training_with_defective_images_waits_for_their_neighbors(paths: list[Path]):
+    with pytest.raises(RuntimeError, match="index is not set"):
+        with_defective(paths).train_dataloader()
+    with pytest.raises(RuntimeError, match="no defective images"):
+        data_of(paths).use_defective(torch.tensor([[0]]), None)
 
 
 def test_batches_are_the_same_each_time_they_are_asked_for(paths: list[Path]):

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from cpr_lightning.data import defect_sources
-from cpr_lightning.data.defect_sources import TextureFolder, generated_texture, shuffled_cells, structure
+from cpr_lightning.data.defect_sources import (
+    PHOTOMETRIC,
+    TextureFolder,
+    altered,
+    generated_texture,
+    shuffled_cells,
+    structure,
+)
 from cpr_lightning.errors import DataError
 
 
@@ -129,3 +136,28 @@ def test_structure_is_repeatable_and_leaves_its_input(photo: np.ndarray):
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert np.array_equal(photo, before)
+
+
+def test_an_altered_image_has_another_look_at_every_place_but_nothing_moved(monkeypatch: pytest.MonkeyPatch):
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[20:50, 30:60] = (200, 120, 60)
+    changed = 0
+    for seed in range(40):
+        result = altered(image, np.random.default_rng(seed))
+        assert np.array_equal(result, altered(image, np.random.default_rng(seed)))
+        # Away from the edge, which sharpening blurs, each region is still of one colour.
+        assert len(np.unique(result[24:46, 34:56].reshape(-1, 3), axis=0)) == 1
+        assert len(np.unique(result[54:, 64:].reshape(-1, 3), axis=0)) == 1
+        changed += not np.array_equal(result, image)
+    assert changed > 35
+    used: list[int] = []
+
+    def counted(number: int):
+        return lambda given, _rng: (used.append(number), given)[1]
+
+    monkeypatch.setattr(defect_sources, "PHOTOMETRIC", tuple(counted(number) for number in range(len(PHOTOMETRIC))))
+    for seed in range(30):
+        altered(image, np.random.default_rng(seed))
+        assert len(set(used[-3:])) == 3
+    assert len(used) == 90
+    assert set(used) == set(range(9))

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import binom
 from torch import Tensor
 
 from cpr_lightning.data.augmentation import Augmentation
 from cpr_lightning.data.defect_sources import generated_texture
-from cpr_lightning.data.pairs import Onward, Pair, PairDataset, collate
+from cpr_lightning.data.extension import ExtendedAnomalies, RealDefects
+from cpr_lightning.data.pairs import Onward, Pair, PairDataset, Supervision, collate
 from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.settings import SupervisedSettings
 
 COUNT, NEIGHBORS, SIZE = 7, 3, 64
 
@@ -42,9 +45,31 @@ def dataset(
     augment: float = 0.0,
     defects: float = 0.0,
     length: int = 70,
+    real: Supervision | None = None,
 ) -> PairDataset:
     synthetic = SyntheticDefects(kind, generated_texture, probability=defects)
-    return PairDataset(load, neighbors(), synthetic, Augmentation(augment), maps, seed, length)
+    return PairDataset(load, neighbors(), synthetic, Augmentation(augment), maps, seed, length, real)
+
+
+REAL = 3
+
+
+def supervision(maps: Tensor | None = None, shown: float = 0.025, pasted: float = 0.2) -> Supervision:
+    """Three defective images, each of a colour that no reference has, with a defect of its own."""
+    images = np.stack([np.full((SIZE, SIZE, 3), (250, 0, 40 * number), np.uint8) for number in range(REAL)])
+    masks = np.zeros((REAL, SIZE, SIZE), bool)
+    for number in range(REAL):
+        masks[number, 8 : 20 + 4 * number, 16 * number : 16 * number + 12] = True
+    real = RealDefects(images, masks)
+    near = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 0, 3]])
+    settings = SupervisedSettings(shown_probability=shown, pasted_probability=pasted)
+    return Supervision(real, near, maps, shown, ExtendedAnomalies(real, settings))
+
+
+def shown_image(pair: Pair) -> int | None:
+    """Which real defective image a query is (without augmentation), or None; its first pixel lies in no defect."""
+    red, green, blue = pair.query[-1, -1].tolist()
+    return blue // 40 if (red, green) == (250, 0) else None
 
 
 def rows(pair: Pair) -> tuple[int, int]:
@@ -182,3 +207,110 @@ def test_onward_goes_from_where_it_was_to_the_end_but_counts_from_the_very_start
     assert len(sampler) == 64
     assert list(Onward(0, 3)) == [0, 1, 2]
     assert list(Onward(3, 3)) == []
+
+
+@pytest.mark.parametrize("kind", ["object", "texture"])
+def test_without_real_defects_pairs_are_drawn_as_they_always_were(kind: Literal["object", "texture"]):
+    maps = foreground() if kind == "object" else None
+    pairs = dataset(kind=kind, maps=maps, augment=0.5, defects=0.9)
+    synthetic, augmentation = SyntheticDefects(kind, generated_texture, probability=0.9), Augmentation(0.5)
+    for number in range(3 * COUNT):
+        epoch, place = divmod(number, COUNT)
+        row = int(np.random.default_rng((66, epoch)).permutation(COUNT)[place])
+        rng = np.random.default_rng((66, epoch, row + 1))
+        other = int(rng.choice(neighbors()[row].numpy()))
+        query, defect = synthetic(load(row), rng, None if maps is None else maps[row].numpy())
+        assert np.array_equal(pairs[number].query.numpy(), augmentation(query, rng))
+        assert np.array_equal(pairs[number].reference.numpy(), augmentation(load(other), rng))
+        assert np.array_equal(pairs[number].defect.numpy(), defect)
+
+
+def test_real_defects_change_the_pairs_that_have_some_and_no_other():
+    maps = foreground()
+    plain = dataset(maps=maps, augment=0.5, defects=0.9)
+    never = dataset(maps=maps, augment=0.5, defects=0.9, real=supervision(maps[:REAL], 0, 0))
+    assert all(equal(never[number], plain[number]) for number in range(40))
+    some = dataset(maps=maps, augment=0.5, defects=0.9, real=supervision(maps[:REAL], 0.1, 0.2))
+    changed = [not equal(some[number], plain[number]) for number in range(400)]
+    assert 0.2 < np.mean(changed) < 0.36  # 1 − 0.9 × 0.8
+    for number in np.flatnonzero(changed).tolist():
+        assert some[number].defect.any()
+
+
+def test_real_images_are_shown_and_real_defects_pasted_at_the_official_rates():
+    pairs = dataset(real=supervision(), length=8000)
+    shown = pasted = both = 0
+    seen: set[int] = set()
+    masks = supervision().defects.masks
+    for number in range(8000):
+        pair = pairs[number]
+        which = shown_image(pair)
+        if which is None:
+            pasted += bool(pair.defect.any())
+            continue
+        shown += 1
+        seen.add(which)
+        both += not np.array_equal(pair.defect.numpy(), masks[which])
+    low, high = binom.interval(1 - 1e-6, 8000, 0.025)
+    assert low <= shown <= high
+    assert seen == set(range(REAL))
+    low, high = binom.interval(1 - 1e-6, 8000 - shown, 0.2)
+    assert low <= pasted <= high
+    low, high = binom.interval(1 - 1e-6, shown, 0.2)
+    assert low <= both <= high, "on a real image too, independently"
+
+
+def test_a_shown_image_comes_with_its_own_mask_foreground_and_neighbors():
+    maps, real_maps = foreground(), torch.rand(REAL, 16, 16, generator=torch.Generator().manual_seed(1))
+    real = supervision(real_maps, shown=1, pasted=0)
+    pairs = dataset(maps=maps, defects=1.0, real=real)
+    near: dict[int, set[int]] = {number: set() for number in range(REAL)}
+    for number in range(150):
+        pair = pairs[number]
+        which = shown_image(pair)
+        assert which is not None
+        assert np.array_equal(pair.query.numpy(), real.defects.images[which])
+        assert np.array_equal(pair.defect.numpy(), real.defects.masks[which])
+        assert torch.equal(pair.query_foreground, real_maps[which])
+        reference = rows(pair)[1]
+        assert torch.equal(pair.reference_foreground, maps[reference])
+        near[which].add(reference)
+    assert near == {number: set(real.neighbors[number].tolist()) for number in range(REAL)}
+
+
+def test_pasting_adds_to_the_synthetic_defect():
+    plain, real = (
+        dataset(kind="texture", defects=1.0),
+        dataset(kind="texture", defects=1.0, real=supervision(None, 0, 1)),
+    )
+    grown = 0
+    for number in range(30):
+        before, after = plain[number], real[number]
+        assert after.defect[before.defect].all()
+        assert torch.equal(after.reference, before.reference)
+        changed = (after.query != before.query).any(dim=2)
+        assert after.defect[changed].all()
+        grown += bool((after.defect & ~before.defect).any())
+    assert grown > 20
+
+
+def test_with_real_defects_too_a_pair_depends_on_seed_and_number_alone():
+    def made(seed: int = 66) -> PairDataset:
+        return dataset(
+            seed, maps=foreground(), augment=0.5, defects=0.9, real=supervision(foreground()[:REAL], 0.3, 0.5)
+        )
+
+    pairs = made()
+    first = [pairs[number] for number in range(30)]
+    again = made()
+    assert all(equal(again[number], first[number]) for number in reversed(range(30)))
+    assert sum(equal(made(67)[number], first[number]) for number in range(30)) == 0
+
+
+def test_shown_images_are_not_written_to():
+    real = supervision(shown=0.5, pasted=0.5)
+    images, masks = real.defects.images.copy(), real.defects.masks.copy()
+    pairs = dataset(augment=1.0, defects=0.9, real=real)
+    collate([pairs[number] for number in range(40)]).query.zero_()
+    assert np.array_equal(real.defects.images, images)
+    assert np.array_equal(real.defects.masks, masks)

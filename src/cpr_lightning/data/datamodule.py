@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader
 
 from cpr_lightning.data.augmentation import Augmentation
 from cpr_lightning.data.defect_sources import TextureFolder, generated_texture
+from cpr_lightning.data.extension import ExtendedAnomalies, RealDefects
 from cpr_lightning.data.images import read_image
-from cpr_lightning.data.layouts import Samples
-from cpr_lightning.data.pairs import Onward, Pair, PairDataset, collate
+from cpr_lightning.data.pairs import Onward, Pair, PairDataset, Supervision, collate
+from cpr_lightning.data.samples import Samples
 from cpr_lightning.data.synthesis import SyntheticDefects
-from cpr_lightning.settings import TrainingSettings
+from cpr_lightning.settings import SupervisedSettings, TrainingSettings
 
 _CACHE_BYTES = 2 * 1024**3  # decoded references kept in memory, at most
 
@@ -56,14 +57,24 @@ class PairDataModule(lightning.LightningDataModule):
     The offline index must be set (:meth:`use_index`) before training starts; the callback ``OfflineIndex`` does so.
 
     Args:
-        samples: the category.
+        samples: the category. Its defective images, if there are any, are learned from.
         settings: of training.
         image_size: pixels on a side.
         seed: of the run.
         steps: optimiser steps of the whole training.
+        supervised: what to do with defective images; None: the defaults.
     """
 
-    def __init__(self, samples: Samples, settings: TrainingSettings, *, image_size: int, seed: int, steps: int) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        settings: TrainingSettings,
+        *,
+        image_size: int,
+        seed: int,
+        steps: int,
+        supervised: SupervisedSettings | None = None,
+    ) -> None:
         super().__init__()
         self.samples = samples
         self.settings = settings
@@ -78,8 +89,11 @@ class PairDataModule(lightning.LightningDataModule):
             probability=settings.defect_probability,
             scale=settings.defect_scale,
         )
+        self.supervised = supervised or SupervisedSettings()
+        self.defective = RealDefects.read(samples.defective, image_size) if samples.defective else None
         self._neighbors: Tensor | None = None
         self._foreground: Tensor | None = None
+        self._supervision: Supervision | None = None
 
     def use_index(self, neighbors: Tensor, foreground: Tensor | None) -> None:
         """Tell which references go together.
@@ -91,9 +105,22 @@ class PairDataModule(lightning.LightningDataModule):
         self._neighbors = neighbors
         self._foreground = foreground
 
+    def use_defective(self, neighbors: Tensor, foreground: Tensor | None) -> None:
+        """Tell which references go with the defective images.
+
+        Args:
+            neighbors: (N, K) rows, the references nearest to each.
+            foreground: (N, h, w) their sharpened foreground maps, or None.
+        """
+        if self.defective is None:
+            raise RuntimeError("There are no defective images to learn from.")
+        extension = ExtendedAnomalies(self.defective, self.supervised)
+        shown = self.supervised.shown_probability
+        self._supervision = Supervision(self.defective, neighbors, foreground, shown, extension)
+
     def train_dataloader(self) -> DataLoader[Pair]:
         """Pairs from the step on at which a resumed training was interrupted."""
-        if self._neighbors is None:
+        if self._neighbors is None or (self.defective is not None and self._supervision is None):
             raise RuntimeError("The offline index is not set: train with the callback OfflineIndex.")
         trainer = self.trainer
         batch = self.settings.batch_size
@@ -106,6 +133,7 @@ class PairDataModule(lightning.LightningDataModule):
             self._foreground,
             self.seed,
             self.steps * per_step,
+            self._supervision,
         )
         workers = loader_workers(self.settings.workers)
         return DataLoader(

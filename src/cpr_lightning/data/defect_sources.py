@@ -15,6 +15,7 @@ from cpr_lightning.errors import DataError
 
 Pixels = NDArray[np.uint8]  # RGB (H, W, 3)
 Level = NDArray[np.floating]  # grey levels (size, size), in no particular range
+Operation = Callable[[Pixels, np.random.Generator], Pixels]
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 GRID_CELLS = 16
@@ -122,9 +123,18 @@ def _speckle(size: int, rng: np.random.Generator) -> Level:
 
 def structure(image: Pixels, rng: np.random.Generator) -> Pixels:
     """`image` (H, W, 3) after three different random operations and a shuffle of its 16×16 grid of cells."""
-    for chosen in rng.choice(len(OPERATIONS), OPERATIONS_AT_ONCE, replace=False):
-        image = OPERATIONS[int(chosen)](image, rng)
-    return shuffled_cells(image, rng)
+    return shuffled_cells(_operated(image, OPERATIONS, rng), rng)
+
+
+def altered(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """`image` (H, W, 3) after three different random photometric operations: everything stays at its place."""
+    return _operated(image, PHOTOMETRIC, rng)
+
+
+def _operated(image: Pixels, operations: tuple[Operation, ...], rng: np.random.Generator) -> Pixels:
+    for chosen in rng.choice(len(operations), OPERATIONS_AT_ONCE, replace=False):
+        image = operations[int(chosen)](image, rng)
+    return image
 
 
 def shuffled_cells(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -192,7 +202,8 @@ def _rotation(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.warpAffine(image, turn, (width, height)), np.uint8)
 
 
-OPERATIONS: tuple[Callable[[Pixels, np.random.Generator], Pixels], ...] = (
+PHOTOMETRIC: tuple[Operation, ...] = (
     *(_gamma, _brightness, _sharpness, _hue_and_saturation, _solarize),
-    *(_posterize, _invert, _autocontrast, _equalize, _rotation),
+    *(_posterize, _invert, _autocontrast, _equalize),
 )
+OPERATIONS: tuple[Operation, ...] = (*PHOTOMETRIC, _rotation)
