@@ -5,8 +5,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, ValidationError
 
 from cpr_lightning.checks import check_settings
+from cpr_lightning.choices import Kind, Reading
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.settings import Kind, Reading, Settings
+from cpr_lightning.settings import Settings
 
 REQUIRED = {
     "dataset._target_": "some.Layout",
@@ -66,6 +67,8 @@ COUNTS = [
     "training.pairs",
     "training.power",
     "training.checkpoint_every",
+    "supervised.images",
+    "supervised.pasted_most",
     "scoring.top_pixels",
     "calibration.images",
     "foreground.vectors",
@@ -82,7 +85,16 @@ def test_a_count_below_one_is_refused(key: str, value: int):
 @pytest.mark.parametrize("value", ["-0.01", "1.01"])
 @pytest.mark.parametrize(
     "key",
-    ["training.defect_probability", "training.augment_probability", "foreground.border", "foreground.centre"],
+    [
+        "training.defect_probability",
+        "training.augment_probability",
+        "supervised.shown_probability",
+        "supervised.pasted_probability",
+        "supervised.altered_probability",
+        "supervised.moved_probability",
+        "foreground.border",
+        "foreground.centre",
+    ],
 )
 def test_a_share_outside_0_to_1_is_refused(key: str, value: str):
     with pytest.raises(SettingsError, match=f"{key}={value}"):
@@ -94,6 +106,7 @@ def test_a_share_outside_0_to_1_is_refused(key: str, value: str):
     [
         "seed",
         "retrieval.codebook_seed",
+        "supervised.seed",
         "training.max_steps",
         "training.learning_rate",
         "training.weight_decay",
@@ -117,9 +130,17 @@ def test_a_negative_number_is_refused_and_zero_is_not(key: str):
         (["retrieval.windows=[2,1]"], r"retrieval\.windows=\[2, 1\].*odd"),
         (["retrieval.windows=[3,0]"], r"retrieval\.windows=\[3, 0\].*odd"),
         (["retrieval.windows=[-1,1]"], r"retrieval\.windows=\[-1, 1\].*odd"),
-        (["retrieval.windows=[3]"], r"retrieval\.windows=\[3\] and backbone\.layers=\[1, 2\]"),
-        (["backbone.layers=[1,2,3]"], r"backbone\.layers=\[1, 2, 3\]"),
+        (["retrieval.windows=[3]"], r"retrieval\.windows=\[3\] and backbone\.strides=\[4, 8\]"),
+        (["backbone.layers=[1,2,3]"], r"backbone\.layers=\[1, 2, 3\] and backbone\.strides=\[4, 8\]"),
+        (["backbone.strides=[8,4]"], r"backbone\.strides=\[8, 4\].*finest scale first"),
+        (["backbone.strides=[0,8]"], r"backbone\.strides=\[0, 8\]"),
+        (["backbone.strides=[]", "retrieval.windows=[]"], r"backbone\.strides=\[\]"),
         (["image_size=31"], r"image_size=31"),
+        (["supervised.scale=[0,1]"], r"supervised\.scale=\[0\.0, 1\.0\]"),
+        (["supervised.scale=[1.5,0.5]"], r"supervised\.scale=.*low ≤ high"),
+        (["supervised.scale=[1,50]"], r"supervised\.scale=.*10"),
+        (["supervised.opacity=[0.5]"], r"supervised\.opacity=\[0\.5\]"),
+        (["supervised.opacity=[0.5,1.1]"], r"supervised\.opacity=.*high ≤ 1\."),
         (["category=' '"], r"category is empty"),
     ],
 )
@@ -133,7 +154,7 @@ def test_values_that_make_no_sense_are_refused(overrides: list[str], said: str):
     [
         ["retrieval.ignored_blocks=24"],
         ["retrieval.ignored_blocks=0"],
-        ["retrieval.windows=[3]", "backbone.layers=[1]"],
+        ["retrieval.windows=[3]", "backbone.strides=[4]"],
         ["retrieval.windows=[1,1]"],
         ["image_size=32"],
         ["training.defect_probability=0"],

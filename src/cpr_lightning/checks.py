@@ -2,13 +2,15 @@
 
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.retrieval.codecs import PART
-from cpr_lightning.settings import Codec, Settings
+from cpr_lightning.settings import Settings
 
 _OPEN = ("trainer", "logger")  # their keys are Lightning's
 _HINTS = {
@@ -83,6 +85,7 @@ def _absolute(path: str) -> str:
 
 def _problem(settings: Settings) -> str | None:
     retrieval, training, scoring = settings.retrieval, settings.training, settings.scoring
+    supervised = settings.supervised
     at_least_one = {
         "image_size": settings.image_size,
         "retrieval.neighbors": retrieval.neighbors,
@@ -96,9 +99,12 @@ def _problem(settings: Settings) -> str | None:
         "training.defect_scale": training.defect_scale,
         "training.power": training.power,
         "training.checkpoint_every": training.checkpoint_every,
+        "supervised.images": supervised.images,
+        "supervised.pasted_most": supervised.pasted_most,
         "scoring.top_pixels": scoring.top_pixels,
         "calibration.images": settings.calibration.images,
         "foreground.vectors": settings.foreground.vectors,
+        "experiment.benchmark_runs": settings.experiment.benchmark_runs,
     }
     for key, value in at_least_one.items():
         if not value >= 1:
@@ -106,6 +112,10 @@ def _problem(settings: Settings) -> str | None:
     shares = {
         "training.defect_probability": training.defect_probability,
         "training.augment_probability": training.augment_probability,
+        "supervised.shown_probability": supervised.shown_probability,
+        "supervised.pasted_probability": supervised.pasted_probability,
+        "supervised.altered_probability": supervised.altered_probability,
+        "supervised.moved_probability": supervised.moved_probability,
         "foreground.border": settings.foreground.border,
         "foreground.centre": settings.foreground.centre,
     }
@@ -115,6 +125,7 @@ def _problem(settings: Settings) -> str | None:
     not_negative = {
         "seed": settings.seed,
         "retrieval.codebook_seed": retrieval.codebook_seed,
+        "supervised.seed": supervised.seed or 0,
         "training.max_steps": training.max_steps or 0,
         "training.learning_rate": training.learning_rate,
         "training.weight_decay": training.weight_decay,
@@ -125,6 +136,9 @@ def _problem(settings: Settings) -> str | None:
     for key, value in not_negative.items():
         if not value >= 0:  # so that a nan is refused too
             return f"{key}={value} must not be negative."
+    for key, values, most in (("scale", supervised.scale, 10.0), ("opacity", supervised.opacity, 1.0)):
+        if len(values) != 2 or not 0 < values[0] <= values[1] <= most:
+            return f"supervised.{key}={values} must be [low,high] with 0 < low ≤ high ≤ {most:g}."
     if not 0 <= retrieval.ignored_blocks < retrieval.blocks**2:
         return (
             f"retrieval.ignored_blocks={retrieval.ignored_blocks} must leave at least one of the "
@@ -135,18 +149,30 @@ def _problem(settings: Settings) -> str | None:
             f"retrieval.codebook_vectors={retrieval.codebook_vectors} are too few for "
             f"retrieval.clusters={retrieval.clusters}."
         )
+    if not 0 < retrieval.coreset <= 1:
+        return f"retrieval.coreset={retrieval.coreset} must be more than 0, and 1 at most."
     if any(window < 1 or window % 2 == 0 for window in retrieval.windows):
         return f"retrieval.windows={retrieval.windows}: a window has an odd number of cells on a side."
-    if len(retrieval.windows) != len(settings.backbone.layers):
+    backbone = settings.backbone
+    if not backbone.strides or any(one >= other for one, other in pairwise([0, *backbone.strides])):
+        return f"backbone.strides={backbone.strides} must be pixels from one cell to the next, finest scale first."
+    if backbone.layers is not None and len(backbone.layers) != len(backbone.strides):
         return (
-            f"retrieval.windows={retrieval.windows} and backbone.layers={settings.backbone.layers} must be of one "
-            "length: a window for each scale."
+            f"backbone.layers={backbone.layers} and backbone.strides={backbone.strides} must be of one length. Leave "
+            "backbone.layers out: layers are found by their strides."
+        )
+    if len(retrieval.windows) != len(backbone.strides):
+        return (
+            f"retrieval.windows={retrieval.windows} and backbone.strides={backbone.strides} must be of one length: a "
+            "window for each scale."
         )
     if settings.bank.codec is Codec.pq and settings.branch.enabled and settings.branch.dim % PART:
         return (
             f"bank.codec=pq stores {PART} numbers in a byte, so branch.dim={settings.branch.dim} must be a multiple of "
             f"{PART}. Change it, or take bank.codec=sq8."
         )
+    if settings.dataset.mask_threshold is not None and not 0 <= settings.dataset.mask_threshold < 255:
+        return f"dataset.mask_threshold={settings.dataset.mask_threshold} must lie in [0, 254]."
     if settings.image_size < 32:
         return f"image_size={settings.image_size} is too small; the features would have fewer than 8 cells on a side."
     if not settings.category.strip():

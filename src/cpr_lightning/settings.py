@@ -6,63 +6,23 @@ authors' released code differ, a key takes ``official`` (the code, the default) 
 """
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
 
-
-class Kind(Enum):
-    """What a category shows. Objects have a foreground branch and remote pairs, textures have neither."""
-
-    object = "object"
-    texture = "texture"
-
-
-class Reading(Enum):
-    """Whose reading of the method to follow where the paper and the released code differ."""
-
-    official = "official"
-    paper = "paper"
-
-
-class RemoteWeight(Enum):
-    """How a remote pair is weighted in the loss (eq. 11); ``none`` weights all alike."""
-
-    official = "official"
-    paper = "paper"
-    none = "none"
-
-
-# What to do with an image that cannot be read: stop, or leave it out and say so. Not a class, for "raise" is a keyword.
-OnError = Enum("OnError", {"raise": "raise", "skip": "skip"})
-
-
-class Codec(Enum):
-    """How the bank stores a reference's feature: 4 (flat), 2 (fp16) or 1 (sq8) bytes a number, or a quarter (pq)."""
-
-    flat = "flat"
-    fp16 = "fp16"
-    sq8 = "sq8"
-    pq = "pq"
-
-
-class Runtime(Enum):
-    """What computes the network part; ``auto`` takes the fastest that is installed."""
-
-    eager = "eager"
-    compile = "compile"
-    openvino = "openvino"
-    onnx = "onnx"
-    auto = "auto"
-
-
-class Precision(Enum):
-    """In which numbers the network part is computed."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
+from cpr_lightning.choices import (
+    Codec,
+    Divergence,
+    Figure,
+    Kind,
+    OnError,
+    Precision,
+    Reading,
+    RemoteWeight,
+    Runtime,
+    Scenario,
+    Search,
+)
 
 
 @dataclass
@@ -73,6 +33,9 @@ class DatasetSettings:
     name: str = MISSING
     root: str = MISSING  # the folder that holds the categories
     kind: Kind | None = None  # null: known for the data set's own categories; for others say object or texture
+    # A mask's pixel above this is defective. null: as the data set has it (BTAD and VisA: 0); the others' masks hold 0
+    # and 255, and one with anything else is refused
+    mask_threshold: int | None = None
     on_error: OnError = OnError["raise"]
     # dataset=folder only; a path is absolute or relative to dataset.root
     good: str | None = None  # images without defects, to learn from
@@ -87,7 +50,8 @@ class BackboneSettings:
 
     name: str = "densenet201"
     weights: str = "imagenet"  # imagenet (fetched by timm), random, or a .safetensors file in timm's names
-    layers: list[int] = field(default_factory=lambda: [1, 2])  # timm's out_indices: strides 4 and 8
+    strides: list[int] = field(default_factory=lambda: [4, 8])  # pixels from one cell to the next, per scale
+    layers: list[int] | None = None  # timm's out_indices; null: those at `strides`, whatever their numbers
     statistics: Reading = Reading.official  # batch norms after the released code's noise pass; paper: as pretrained
 
 
@@ -95,12 +59,14 @@ class BackboneSettings:
 class RetrievalSettings:
     """Targeting (which references to look at) and shooting (how far around a place to look in them)."""
 
+    search: Search = Search.targeted  # K nearest references; window: all references; coreset: the bank without places
+    coreset: float = 0.01  # share of the bank's vectors that search=coreset keeps; 1: all
     neighbors: int = 10  # K, nearest references a query is compared with
     blocks: int = 5  # S, the image is divided into S × S blocks
     clusters: int = 12  # codes of the codebook
     ignored_blocks: int = 5  # τ, worst blocks left out of the distance (a defect must not decide the ranking)
     windows: list[int] = field(default_factory=lambda: [3, 1])  # cells, per scale; odd
-    divergence: Reading = Reading.official  # KL(query‖reference); paper: KL(reference‖query)
+    divergence: Divergence = Divergence.official  # KL(query‖reference); paper: KL(reference‖query); l2: no KL
     codebook_vectors: int = 50_000  # random feature vectors the codebook is learned from
     codebook_restarts: int = 10  # k-means runs, the best is kept
     codebook_seed: int = 66  # not the run's seed: runs that differ in that alone share an index
@@ -160,6 +126,21 @@ class TrainingSettings:
 
 
 @dataclass
+class SupervisedSettings:
+    """What scenario=supervised does with real defective images; without effect when unsupervised."""
+
+    images: int = 10  # defective test images to learn from; they leave the test set
+    seed: int | None = None  # which ones; null: the run's seed. 42 chooses those of the released code
+    shown_probability: float = 0.025  # share of queries that are one of them, as it is
+    pasted_probability: float = 0.2  # share of queries that real defects are pasted on, over what they show already
+    pasted_most: int = 5  # of these defects at once: one to so many
+    altered_probability: float = 0.5  # of three photometric operations on a defect before it is pasted
+    moved_probability: float = 0.9  # of another place, angle and size for it; else it stays where it was
+    scale: list[float] = field(default_factory=lambda: [0.5, 1.5])  # range of the size of a moved defect
+    opacity: list[float] = field(default_factory=lambda: [0.5, 1.0])  # range of the opacity of a pasted defect
+
+
+@dataclass
 class ScoringSettings:
     """From distances to an anomaly map and an image score (Algorithm 2)."""
 
@@ -169,10 +150,21 @@ class ScoringSettings:
 
 @dataclass
 class CalibrationSettings:
-    """The threshold for `is_anomalous`, from good training images scored against the others."""
+    """The threshold for `is_anomalous`, from good images: those of a validation split, else training images."""
 
-    images: int = 64  # at most, evenly spread over the training images
+    images: int = 64  # at most, evenly spread over them
     sigmas: float = 3.0  # threshold = mean + sigmas × standard deviation
+
+
+@dataclass
+class ExperimentSettings:
+    """What follows when all runs of the command are done; ``conf/experiment`` holds the paper's tables and figures."""
+
+    name: str | None = None
+    report: bool = False  # the numbers beside the published ones, as `cpr report` does
+    benchmark: bool = False  # the speed of every run, as `cpr benchmark run=…` does
+    benchmark_runs: int = 2000  # inferences; the first half is not counted
+    figures: list[Figure] = field(default_factory=list)  # as `cpr figure` does
 
 
 @dataclass
@@ -183,7 +175,7 @@ class Settings:
     category: str = MISSING
     variant: str = MISSING
     ablation: str = MISSING
-    scenario: str = MISSING
+    scenario: Scenario = MISSING
     seed: int = 66
     image_size: int = 320  # pixels; images are resized to a square
     device: str = "auto"  # auto, cpu, cuda, cuda:1
@@ -192,12 +184,15 @@ class Settings:
     onnx_providers: list[str] = field(default_factory=list)  # ONNX Runtime's names, best first; empty: the device's
     index_cache: str = "outputs/index_cache"  # shared by every run with the same images, backbone and settings
     resume: str | None = None  # a run directory to finish
+    fast: bool = False  # the group `fast`: generated data and a minute network, to see an experiment work in seconds
+    experiment: ExperimentSettings = field(default_factory=ExperimentSettings)
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     foreground: ForegroundSettings = field(default_factory=ForegroundSettings)
     bank: BankSettings = field(default_factory=BankSettings)
     branch: BranchSettings = field(default_factory=BranchSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    supervised: SupervisedSettings = field(default_factory=SupervisedSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     trainer: dict[str, Any] = field(default_factory=dict)  # arguments of lightning.Trainer; add one with +trainer.…
