@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -9,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cpr_lightning.choices import Reading
 from cpr_lightning.errors import SettingsError, WeightsError
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.settings import Reading
 
 RESNET_LAYERS = [1, 2]
 
@@ -199,7 +200,8 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
 
 def test_weights_of_another_network_are_refused_and_the_keys_named(network: nn.Module, weights: Path, tmp_path: Path):
     with pytest.raises(
-        WeightsError, match=r"does not fit backbone\.name=efficientnet_b0: conv_stem\.weight \(missing\)"
+        WeightsError,
+        match=r"does not fit backbone\.name=efficientnet_b0: conv_stem\.weight \(missing\).*holds \w+\.\w+",
     ):
         Backbone("efficientnet_b0", str(weights), [1, 2])
     odd = network.state_dict() | {"layer1.0.conv1.weight": torch.zeros(64, 64, 1, 1)}
@@ -214,9 +216,12 @@ def test_weights_of_another_network_are_refused_and_the_keys_named(network: nn.M
 
 
 def test_without_internet_the_message_says_how_to_get_the_weights(monkeypatch: pytest.MonkeyPatch):
-    def offline(*names: object, **options: object) -> nn.Module:
-        del names, options
-        raise OSError("We couldn't connect to 'https://huggingface.co'")
+    create = timm.create_model
+
+    def offline(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+        if pretrained:
+            raise OSError("We couldn't connect to 'https://huggingface.co'")
+        return create(name, **options)
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(

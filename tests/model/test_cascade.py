@@ -10,6 +10,7 @@ from scipy.special import rel_entr
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.foreground import Foreground
@@ -18,7 +19,7 @@ from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Codec, ScoringSettings
+from cpr_lightning.settings import ScoringSettings
 
 Golden = Callable[[str], dict[str, Tensor]]
 SIZE, NEIGHBORS, WINDOWS = 64, 3, [3, 1]

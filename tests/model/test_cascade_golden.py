@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from cpr_lightning.choices import Codec, Reading
 from cpr_lightning.data.images import read_image
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.cascade import CascadePatchRetrieval
@@ -18,7 +19,7 @@ from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Codec, Reading, ScoringSettings
+from cpr_lightning.settings import ScoringSettings
 
 SIZE = 320
 

@@ -3,9 +3,9 @@
 import pytest
 from small_networks import SIZE, part_of
 
+from cpr_lightning.choices import Reading
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.network import NetworkPart
-from cpr_lightning.settings import Reading
 
 
 @pytest.fixture(scope="session")

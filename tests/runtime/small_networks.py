@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Codec, Reading
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.foreground import Foreground
@@ -13,7 +14,7 @@ from cpr_lightning.model.global_retrieval import GlobalRetrieval, assign_codes, 
 from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.model.network import LocalFeatures, NetworkPart
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Codec, ScoringSettings
+from cpr_lightning.settings import ScoringSettings
 
 SIZE = 64
 
@@ -38,6 +39,11 @@ def part_of(backbone: Backbone, *, branch: bool = True, foreground: bool = True)
         weight, bias = weight / (3 * decision.std()), 0.5 - decision.mean() / (3 * decision.std())
         product = Foreground(weight, bias) if foreground else None
         return NetworkPart(features, codebook, product).eval().requires_grad_(False)
+
+
+def unusual_part(name: str) -> NetworkPart:
+    """A network part on a backbone of another family."""
+    return part_of(Backbone(name, "random", statistics=Reading.paper, image_size=SIZE))
 
 
 def cascade_of(part: NetworkPart) -> CascadePatchRetrieval:

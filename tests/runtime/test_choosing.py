@@ -8,11 +8,11 @@ import pytest
 import torch
 from small_networks import SIZE, cascade_of, pictures
 
+from cpr_lightning.choices import Precision, Runtime
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime import choosing
 from cpr_lightning.runtime.choosing import check_runtime, use_runtime
-from cpr_lightning.settings import Precision, Runtime
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

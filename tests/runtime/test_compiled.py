@@ -6,9 +6,9 @@ import pytest
 import torch
 from small_networks import SIZE, assert_close, assert_same, cascade_of, part_of, pictures
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.runtime.compiled import compiled_network, compiler_problem
-from cpr_lightning.settings import Precision
 
 CPU = torch.device("cpu")
 

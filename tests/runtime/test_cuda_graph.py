@@ -6,11 +6,11 @@ import pytest
 import torch
 from small_networks import SIZE, cascade_of, pictures
 
+from cpr_lightning.choices import Precision, Runtime
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime.choosing import use_runtime
 from cpr_lightning.runtime.cuda_graph import CascadeGraph
-from cpr_lightning.settings import Precision, Runtime
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CUDA = torch.device("cuda")

@@ -3,10 +3,10 @@
 import torch
 from small_networks import assert_close, cascade_of, part_of, pictures
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime.eager import channels_last, in_precision
-from cpr_lightning.settings import Precision
 
 
 def test_fp32_is_the_network_part_itself(part: NetworkPart):

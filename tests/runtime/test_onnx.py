@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from small_networks import SIZE, assert_same, cascade_of, pictures
+from small_networks import SIZE, assert_same, cascade_of, pictures, unusual_part
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime.onnx import OnnxNetwork, choose_providers
-from cpr_lightning.settings import Precision
 
 for _package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(_package, reason="the extra onnx is not installed")
@@ -28,6 +28,15 @@ def test_the_same_for_any_number_of_images(part: NetworkPart, exact: OnnxNetwork
 def test_another_backbone(light_part: NetworkPart):
     network = OnnxNetwork(light_part, Precision.fp32, SIZE, choose_providers(CPU, []))
     assert_same(light_part, network, pictures(2, 3), foreground=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convnext_atto", "swin_tiny_patch4_window7_224"])
+def test_a_backbone_of_another_family(name: str):
+    part = unusual_part(name)
+    network = OnnxNetwork(part, Precision.fp32, SIZE, choose_providers(CPU, []))
+    for count in (1, 2):
+        assert_same(part, network, pictures(count, 3), foreground=1e-4)
 
 
 def test_the_cascade_scores_the_same(part: NetworkPart, exact: OnnxNetwork):

@@ -6,12 +6,12 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from small_networks import SIZE, assert_close, assert_same, cascade_of, part_of, pictures
+from small_networks import SIZE, assert_close, assert_same, cascade_of, part_of, pictures, unusual_part
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime.openvino import OpenVinoNetwork, has_bf16, load_openvino
-from cpr_lightning.settings import Precision
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="the extra openvino is not installed")
 
@@ -41,6 +41,14 @@ def test_bf16_is_close_for_any_number_of_images(part: NetworkPart):
     half = OpenVinoNetwork(part, Precision.bf16, SIZE)
     for count in (1, 3):
         assert_close(part, half, pictures(count, 3))
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "swin_tiny_patch4_window7_224"])
+def test_a_backbone_of_another_family(name: str):
+    part = unusual_part(name)
+    network = OpenVinoNetwork(part, Precision.fp32, SIZE)
+    for count in (1, 2):
+        assert_same(part, network, pictures(count, 3), foreground=1e-4)
 
 
 def test_the_cascade_scores_the_same(part: NetworkPart, exact: OpenVinoNetwork):

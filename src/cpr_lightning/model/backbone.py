@@ -1,22 +1,15 @@
-"""The frozen feature network: any timm model that gives features at two or more strides."""
+"""The frozen feature network: any timm model that gives features at the wished strides."""
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
-from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from cpr_lightning.errors import SettingsError, WeightsError, first_line
-from cpr_lightning.settings import Reading
+from cpr_lightning.choices import Reading
+from cpr_lightning.model.timm_network import cells, create_network, facts_of, layers_of
 
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 _NOISE_SEED = 66  # the released code's
 
 
@@ -24,20 +17,26 @@ class Backbone(nn.Module):
     """Raw features 𝔓¹, 𝔓², … of an image. Frozen, always in evaluation mode, cut off after the last layer needed.
 
     Args:
-        name: timm's name of the network.
+        name: timm's name of the network, with or without the tag of its weights (``convnext_tiny.fb_in22k``).
         weights: ``imagenet`` (fetched by timm), ``random``, or a ``.safetensors`` file with timm's names.
-        layers: timm's ``out_indices``, coarsening; (1, 2) are strides 4 and 8.
+        layers: timm's ``out_indices``; None: found by their strides. Strides 4 and 8 are layers 1 and 2 of most
+            networks, 0 and 1 of those that start with patches (ConvNeXt, Swin).
         seed: of random weights.
         statistics: ``official`` repeats a side effect of the released code, which runs one batch of noise through the
             network to learn its shapes, in training mode: every batch norm's running statistics move a tenth of the way
             to those of noise. The released results were made so. ``paper`` leaves the pretrained statistics alone.
-        image_size: pixels on a side of the noise.
+        image_size: pixels on a side, of the noise, and of the images of a network with windows or position tables.
+        strides: pixels from one cell to the next, per layer, coarsening.
 
     Attributes:
-        fingerprint: of the weights and their treatment: backbones with the same one give the same features.
+        fingerprint: of the weights and their treatment: backbones with the same one, ``name`` and ``layers`` give the
+            same features.
+        layers: those taken.
+        mean, std: that images are normalised with, as timm says of the network's weights: ImageNet's for most (all
+            networks of the paper), others for some (Inception, MobileViT).
 
     Raises:
-        SettingsError: timm does not know the network or its layers.
+        SettingsError: timm does not know the network, or its layers or the image size do not fit.
         WeightsError: the weights are missing, do not fit, or cannot be fetched.
     """
 
@@ -48,24 +47,26 @@ class Backbone(nn.Module):
         self,
         name: str,
         weights: str,
-        layers: Sequence[int],
+        layers: Sequence[int] | None = None,
         *,
+        strides: Sequence[int] = (4, 8),
         seed: int = 0,
         statistics: Reading = Reading.official,
         image_size: int = 320,
     ) -> None:
         super().__init__()
-        self.network = _create(name, weights, layers, seed)
+        self.name = name
+        self.network = create_network(name, weights, layers, strides, seed=seed, image_size=image_size)
         # Before the noise: its statistics differ in the last digits from one processor to another.
         self.fingerprint = f"{_hash(self.network)}-{statistics.value}-{image_size}"
         if statistics is Reading.official:
             _run_noise(self.network, name, image_size)
-        features = self.network.feature_info
-        assert isinstance(features, FeatureInfo)
-        self.channels: list[int] = features.channels()
-        self.strides: list[int] = features.reduction()
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1))
+        taken, facts = layers_of(self.network), facts_of(self.network)
+        self.layers: list[int] = list(taken.out_indices)
+        self.channels: list[int] = taken.channels()
+        self.strides: list[int] = taken.reduction()
+        self.register_buffer("mean", torch.tensor(facts["mean"]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(facts["std"]).view(3, 1, 1))
         self.requires_grad_(False)
         self.train(False)
 
@@ -89,7 +90,7 @@ class Backbone(nn.Module):
 
     def grid(self, layer: int, image_size: int) -> int:
         """Cells on a side of a layer's feature map."""
-        return -(-image_size // self.strides[layer])
+        return cells(image_size, self.strides[layer])
 
 
 def _hash(network: nn.Module) -> str:
@@ -98,40 +99,6 @@ def _hash(network: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _create(name: str, weights: str, layers: Sequence[int], seed: int) -> nn.Module:
-    if name not in timm.list_models():
-        near = get_close_matches(name, timm.list_models(), n=3)
-        raise SettingsError(f"backbone.name={name} is not a timm model. Near it: {', '.join(near) or 'none'}.")
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            # "getter" cuts the network off behind the last layer, for every family, and keeps timm's own names.
-            network = timm.create_model(
-                name,
-                features_only=True,
-                feature_cls="getter",
-                out_indices=tuple(layers),
-                pretrained=weights == "imagenet",
-            )
-    except (IndexError, AssertionError, AttributeError) as error:
-        raise SettingsError(
-            f"backbone.layers={list(layers)} cannot be taken from backbone.name={name}: {error}"
-        ) from error
-    except (OSError, RuntimeError) as error:
-        if weights != "imagenet":
-            raise
-        raise WeightsError(
-            f"The ImageNet weights of {name} could not be fetched from the model hub ({first_line(error)}). "
-            f'On a machine with internet run\n  python -c "import timm; from safetensors.torch import save_file; '
-            f"save_file(timm.create_model('{name}', pretrained=True).state_dict(), '{name}.safetensors')\"\n"
-            f"then copy the file here and pass backbone.weights=PATH/{name}.safetensors "
-            "(or backbone.weights=random to try things out)."
-        ) from error
-    if weights not in ("imagenet", "random"):
-        _load(network, name, Path(weights))
-    return network
 
 
 def _run_noise(network: nn.Module, name: str, image_size: int) -> None:
@@ -143,35 +110,3 @@ def _run_noise(network: nn.Module, name: str, image_size: int) -> None:
         network.train()
         network(noise)
         network.eval()
-
-
-def _load(network: nn.Module, name: str, path: Path) -> None:
-    """Load a file with timm's names; it may hold more than the layers needed, never less."""
-    if not path.is_file():
-        raise WeightsError(
-            f"backbone.weights={path} does not exist. Give imagenet, random, or the path of a .safetensors file."
-        )
-    try:
-        loaded = load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(
-            f"backbone.weights={path} is not a whole .safetensors file ({error}). Files of other kinds are not read, "
-            "because they can run code; save the state dict with safetensors.torch.save_file."
-        ) from error
-    needed = network.state_dict()
-    prefix = "model."  # timm's feature getter wraps the network under this name
-    found = {prefix + key: value for key, value in loaded.items() if prefix + key in needed}
-    # An identity batch norm that was folded away may lack its counter; nothing reads it in evaluation mode.
-    missing = [key for key in needed if key not in found and not key.endswith("num_batches_tracked")]
-    wrong = [key for key, value in found.items() if value.shape != needed[key].shape]
-    if missing or wrong:
-        listed = [f"{key.removeprefix(prefix)} (missing)" for key in missing]
-        listed += [
-            f"{key.removeprefix(prefix)} ({tuple(found[key].shape)} in the file, {tuple(needed[key].shape)} needed)"
-            for key in wrong
-        ]
-        raise WeightsError(
-            f"backbone.weights={path} does not fit backbone.name={name}: {', '.join(listed[:4])}"
-            f"{f' and {len(listed) - 4} more' if len(listed) > 4 else ''}. Name the network the file was saved from."
-        )
-    network.load_state_dict(found, strict=False)

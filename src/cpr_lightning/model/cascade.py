@@ -1,18 +1,23 @@
 """Algorithm 2, the only scoring path: test, predict, benchmark and export all call :class:`CascadePatchRetrieval`."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from cpr_lightning.choices import Search
 from cpr_lightning.model.foreground import Foreground
 from cpr_lightning.model.global_retrieval import GlobalRetrieval
 from cpr_lightning.model.network import LocalFeatures, NetworkPart
 from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.retrieval.whole_bank import match_anywhere
 from cpr_lightning.retrieval.window import match_window
 from cpr_lightning.settings import ScoringSettings
+
+_AT_ONCE = 32  # references, where all are consulted: memory must not grow with their number
 
 
 class CascadeOutput(NamedTuple):
@@ -20,7 +25,7 @@ class CascadeOutput(NamedTuple):
 
     anomaly_map: Tensor  # (B, H, W) float32, ≥ 0, larger = more anomalous
     score: Tensor  # (B,) float32, sum of the T largest pixels
-    neighbors: Tensor  # (B, K) int64, rows of the references, nearest first
+    neighbors: Tensor  # (B, K) int64, rows of the references, nearest first; K = 0 where none are targeted
 
 
 class CascadePatchRetrieval(nn.Module):
@@ -35,6 +40,8 @@ class CascadePatchRetrieval(nn.Module):
         neighbors: K.
         windows: cells on a side, per scale.
         scoring: blur and T.
+        search: what a query is matched with.
+        coreset: per scale the places of ``search=coreset`` (:mod:`~cpr_lightning.retrieval.whole_bank`); else None.
 
     Attributes:
         network: the network part.
@@ -54,10 +61,14 @@ class CascadePatchRetrieval(nn.Module):
         neighbors: int,
         windows: Sequence[int],
         scoring: ScoringSettings,
+        search: Search = Search.targeted,
+        coreset: Sequence[Tensor] | None = None,
     ) -> None:
         super().__init__()
         if (foreground is None) != (reference_foreground is None):
             raise ValueError("The foreground branch and the references' foreground maps go together.")
+        if (search is Search.coreset) != (coreset is not None):
+            raise ValueError("search=coreset and a coreset go together.")
         self.network = NetworkPart(features, retrieval.codebook, foreground)
         self.retrieval = retrieval
         self.bank = bank
@@ -65,6 +76,8 @@ class CascadePatchRetrieval(nn.Module):
         self.neighbors = neighbors
         self.windows = list(windows)
         self.scoring = scoring
+        self.search = search
+        self.coreset = coreset
         self.run_network: Callable[[Tensor], Sequence[Tensor]] = self.network.forward
         self.eval()
 
@@ -81,18 +94,41 @@ class CascadePatchRetrieval(nn.Module):
 
         Args:
             images: (B, H, W, 3) uint8, RGB, all of the size the run was trained with.
-            neighbors: (B, K) references to use in place of the cascade's own targeting, or None.
+            neighbors: (B, K) references to consult in place of the cascade's own, or None.
             excluded: (B,) a reference that must not be used (a reference's own row, when it is the query), or None.
         """
         described = self.network.named(self.run_network(images))
-        rows: Tensor = self.retrieval(described.codes, self.neighbors, excluded) if neighbors is None else neighbors
-        distances = self.match(described.local, rows)
+        rows = self.consulted(described.codes, excluded) if neighbors is None else neighbors
+        distances = self.match(described.local, rows, excluded)
         foreground = self.joint_foreground(described.foreground, rows, images.shape[1:3])
         anomaly_map = postprocess(distances, foreground, images.shape[1:3], self.scoring.blur_sigma)
-        return CascadeOutput(anomaly_map, image_score(anomaly_map, self.scoring.top_pixels), rows)
+        targeted = rows if self.search is Search.targeted else rows[:, :0]
+        return CascadeOutput(anomaly_map, image_score(anomaly_map, self.scoring.top_pixels), targeted)
 
-    def match(self, local: Sequence[Tensor], neighbors: Tensor) -> list[Tensor]:
-        """Per scale (B, h, w, D) → (B, h, w): the distance of each cell to its match on the K references (B, K)."""
+    def consulted(self, codes: Tensor, excluded: Tensor | None = None) -> Tensor:
+        """(B, K) rows of the references that images with these words (B, h, w) are matched with, and that their
+        foreground counts for: the nearest ones first; all, in no order of nearness (``search=window``); or none in
+        particular (``search=coreset``).
+        """
+        if self.search is Search.targeted:
+            return self.retrieval(codes, self.neighbors, excluded)
+        rows = torch.arange(len(self.bank), device=codes.device).repeat(len(codes), 1)
+        if self.search is Search.coreset:
+            return rows[:, :0]
+        return rows if excluded is None else rows[rows != excluded.view(-1, 1)].view(len(codes), -1)
+
+    def match(self, local: Sequence[Tensor], neighbors: Tensor, excluded: Tensor | None = None) -> list[Tensor]:
+        """Per scale (B, h, w, D) → (B, h, w): the distance of each cell to its match on the references (B, K); or, with
+        ``search=coreset``, in the whole bank without the excluded references (B,).
+        """
+        if self.coreset is not None:
+            self.bank.touch(range(len(self.bank)))
+            scales = zip(local, self.bank.stored(), self.coreset, strict=True)
+            return [match_anywhere(query, references, places, excluded) for query, references, places in scales]
+        matched = [self._match(local, some) for some in neighbors.split(_AT_ONCE, dim=1)]
+        return [reduce(torch.minimum, scale) for scale in zip(*matched, strict=True)]
+
+    def _match(self, local: Sequence[Tensor], neighbors: Tensor) -> list[Tensor]:
         self.bank.touch(neighbors)
         stored = self.bank.stored()
         if stored[0].codes.device != local[0].device:
@@ -100,11 +136,15 @@ class CascadePatchRetrieval(nn.Module):
             stored = [references.to(local[0].device, rows) for references in stored]
             neighbors = torch.arange(len(rows), device=local[0].device).view(neighbors.shape)
         scales = zip(local, stored, self.windows, strict=True)
-        return [match_window(query, references, neighbors, window).distance for query, references, window in scales]
+        return [
+            match_window(query, references, neighbors, window, places=False).distance
+            for query, references, window in scales
+        ]
 
     def joint_foreground(self, own: Tensor | None, neighbors: Tensor, size: Sequence[int]) -> Tensor | None:
         """F* (eq. 13): the maximum of the query's map (B, h, w) and its K references', (B, H, W) at image size."""
         if own is None or self.reference_foreground is None:
             return None
-        maps = torch.cat([own.unsqueeze(1), self.reference_foreground[neighbors]], dim=1)
-        return resize(maps, size).amax(dim=1)
+        parts = [self.reference_foreground[some] for some in neighbors.split(_AT_ONCE, dim=1)]
+        largest = [resize(torch.cat([own.unsqueeze(1), part], dim=1), size).amax(dim=1) for part in parts]
+        return reduce(torch.maximum, largest)

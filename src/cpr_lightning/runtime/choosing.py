@@ -3,19 +3,21 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Precision, Runtime
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.cascade import CascadePatchRetrieval
-from cpr_lightning.model.network import NetworkPart
+from cpr_lightning.model.network import LocalFeatures, NetworkPart
 from cpr_lightning.runtime.compiled import compiled_network, compiler_problem
 from cpr_lightning.runtime.eager import channels_last, in_precision
 from cpr_lightning.runtime.onnx import TENSORRT, OnnxNetwork, choose_providers
 from cpr_lightning.runtime.openvino import OpenVinoNetwork, has_bf16
-from cpr_lightning.settings import Precision, Runtime
+from cpr_lightning.runtime.trial import tried
 
 _LOG = logging.getLogger(__name__)
 _PACKAGES = {Runtime.openvino: ["openvino"], Runtime.onnx: ["onnx", "onnxscript", "onnxruntime"]}
@@ -99,16 +101,44 @@ def prepare(
     image_size: int,
     onnx_providers: Sequence[str] = (),
 ) -> Callable[[Tensor], Sequence[Tensor]]:
-    """A runtime's version of ``network.forward``, of what :func:`check_runtime` returned."""
+    """A runtime's version of ``network.forward``, of what :func:`check_runtime` returned.
+
+    Raises:
+        SettingsError: an exporter cannot take the backbone, or makes something else of it.
+    """
     if runtime is Runtime.openvino:
-        return OpenVinoNetwork(network, precision, image_size)
+        return tried(lambda: OpenVinoNetwork(network, precision, image_size), network, runtime, precision, image_size)
     if runtime is Runtime.onnx:
-        return OnnxNetwork(network, precision, image_size, choose_providers(device, onnx_providers))
+        providers = choose_providers(device, onnx_providers)
+        return tried(
+            lambda: OnnxNetwork(network, precision, image_size, providers), network, runtime, precision, image_size
+        )
     if runtime is Runtime.compile:
         return compiled_network(network, precision, image_size)
     if device.type == "cuda":
         channels_last(network)
     return in_precision(network, precision).forward
+
+
+def rehearse(
+    features: LocalFeatures,
+    runtime: Runtime,
+    precision: Precision,
+    device: torch.device,
+    image_size: int,
+    onnx_providers: Sequence[str] = (),
+) -> None:
+    """Export an untrained network as it will be once it is trained: what cannot be done is known before training.
+
+    Raises:
+        SettingsError: see :func:`prepare`.
+    """
+    chosen = check_runtime(runtime, precision, device, onnx_providers)
+    if chosen not in _PACKAGES:
+        return
+    codebook = torch.zeros(2, features.backbone.channels[0], device=device)
+    network = NetworkPart(deepcopy(features), codebook, None).eval()
+    prepare(chosen, network, precision, device, image_size, onnx_providers)
 
 
 def _check(runtime: Runtime, precision: Precision, device: torch.device, onnx_providers: Sequence[str]) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.network import NetworkPart
 from cpr_lightning.runtime.eager import channels_last, in_precision
-from cpr_lightning.settings import Precision
 
 
 def compiler_problem(device: torch.device) -> str | None:

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.model.network import LocalFeatures, NetworkPart
-from cpr_lightning.settings import Precision
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.network import NetworkPart
-from cpr_lightning.settings import Precision
 
 TENSORRT = "TensorrtExecutionProvider"
 _TYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Precision
 from cpr_lightning.model.network import NetworkPart
-from cpr_lightning.settings import Precision
 
 if TYPE_CHECKING:
     import openvino
