@@ -1,6 +1,9 @@
 """The cascade and its parts, put together as the settings say."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import SettingsError
@@ -23,6 +26,7 @@ def create_backbone(settings: Settings) -> Backbone:
         chosen.name,
         chosen.weights,
         chosen.layers,
+        strides=chosen.strides,
         seed=settings.seed,
         statistics=chosen.statistics,
         image_size=settings.image_size,
@@ -46,9 +50,13 @@ def feature_shapes(settings: Settings, backbone: Backbone) -> list[tuple[int, in
 
 
 def assemble(
-    settings: Settings, features: LocalFeatures, index: ReferenceIndex, bank: ReferenceBank
+    settings: Settings,
+    features: LocalFeatures,
+    index: ReferenceIndex,
+    bank: ReferenceBank,
+    coreset: Sequence[Tensor] | None = None,
 ) -> CascadePatchRetrieval:
-    """The cascade from its parts."""
+    """The cascade from its parts; ``coreset`` is that of the bank, where ``retrieval.search`` asks for one."""
     foreground = None
     if index.foreground_weight is not None and index.foreground_bias is not None:
         foreground = Foreground(index.foreground_weight, index.foreground_bias)
@@ -62,6 +70,8 @@ def assemble(
         neighbors=retrieval.neighbors,
         windows=retrieval.windows,
         scoring=settings.scoring,
+        search=retrieval.search,
+        coreset=coreset,
     )
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.errors import RunError, SettingsError
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Codec
 
 SHAPES = [(6, 5, 8), (3, 4, 12)]
 CODECS = list(Codec)

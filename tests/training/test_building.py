@@ -9,13 +9,14 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 
+from cpr_lightning.choices import Reading
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.errors import DataError
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.foreground import Foreground
 from cpr_lightning.model.index import ReferenceIndex
-from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
-from cpr_lightning.training.building import IndexSettings, build_index
+from cpr_lightning.settings import ForegroundSettings, RetrievalSettings
+from cpr_lightning.training.building import IndexSettings, build_index, describe
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -139,3 +140,41 @@ def test_nothing_is_left_in_the_temporary_folder(
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     build(small_backbone, paths)
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("foreground", [ForegroundSettings(), None])
+def test_other_images_are_described_as_references_are(
+    small_backbone: Backbone, paths: list[Path], foreground: ForegroundSettings | None
+):
+    index = build(small_backbone, paths[:12], foreground)
+    images = np.stack([ReferenceImages(paths, SIZE)(row) for row in range(19)])
+    near, maps = describe(small_backbone, images, index, retrieval(), CPU)
+    assert near.shape == (19, 4)
+    # A reference finds itself, and what the index says are its nearest others.
+    for row in range(12):
+        assert near[row].tolist().count(row) == 1
+        assert near[row][near[row] != row].tolist() == index.neighbors[row, :3].tolist()
+    if foreground is None:
+        assert maps is None
+        return
+    assert maps is not None
+    assert index.foreground_maps is not None
+    assert maps.shape == (19, 16, 16)
+    torch.testing.assert_close(maps[:12], index.foreground_maps, rtol=1e-3, atol=1e-4)
+
+
+def test_images_that_are_no_references_are_described_by_the_references_of_least_divergence(
+    small_backbone: Backbone, paths: list[Path]
+):
+    index = build(small_backbone, paths[:12], blocks=4)
+    images = np.stack([ReferenceImages(paths, SIZE)(row) for row in range(12, 19)])
+    near, _ = describe(small_backbone, images, index, retrieval(blocks=4), CPU)
+    assert near.shape == (7, 4)
+    for features, found in zip(small_backbone(torch.from_numpy(images))[0], near.numpy(), strict=True):
+        codes = cdist(features.flatten(1).T.numpy(), index.codebook.numpy()).argmin(1).reshape(4, 4, 4, 4)
+        blocks = [codes[row, :, column].ravel() + 1 for row in range(4) for column in range(4)]
+        words = np.stack([np.bincount(block, minlength=13) / 16 for block in blocks])
+        divergence = rel_entr(words[None] + 1e-8, index.histograms.double().numpy() + 1e-8).sum(2)
+        distance = np.sort(divergence, axis=1)[:, :11].sum(1)
+        assert len(set(found.tolist())) == 4
+        np.testing.assert_allclose(distance[found], np.sort(distance)[:4], rtol=1e-5, atol=1e-8)

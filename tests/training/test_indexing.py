@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from cpr_lightning.choices import Divergence, Reading, Search
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.errors import RunError
 from cpr_lightning.files import read_json
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.index import ReferenceIndex
-from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
+from cpr_lightning.settings import ForegroundSettings, RetrievalSettings
 from cpr_lightning.training import indexing
 from cpr_lightning.training.building import IndexSettings
-from cpr_lightning.training.indexing import OfflineIndex, cached_index, fingerprint
+from cpr_lightning.training.indexing import OfflineIndex, any_other, cached_index, fingerprint
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -65,7 +66,7 @@ def test_the_callback_builds_once_for_index_and_training(
     assert callback.prepare(small_backbone, images) is index
 
 
-def test_names_of_files_and_windows_of_scoring_do_not_change_the_fingerprint(
+def test_names_of_files_and_what_scoring_alone_needs_do_not_change_the_fingerprint(
     small_backbone: Backbone, images: ReferenceImages, tmp_path: Path
 ):
     expected = fingerprint(small_backbone, images, SETTINGS)
@@ -75,8 +76,8 @@ def test_names_of_files_and_windows_of_scoring_do_not_change_the_fingerprint(
         moved[-1].parent.mkdir(exist_ok=True)
         moved[-1].write_bytes(path.read_bytes())
     assert fingerprint(small_backbone, ReferenceImages(moved, SIZE), SETTINGS) == expected
-    windows = SETTINGS._replace(retrieval=replace(SETTINGS.retrieval, windows=[5, 3]))
-    assert fingerprint(small_backbone, images, windows) == expected
+    scoring = replace(SETTINGS.retrieval, windows=[5, 3], search=Search.coreset, coreset=0.5)
+    assert fingerprint(small_backbone, images, SETTINGS._replace(retrieval=scoring)) == expected
 
 
 RETRIEVAL_CHANGES: list[dict[str, Any]] = [
@@ -84,7 +85,7 @@ RETRIEVAL_CHANGES: list[dict[str, Any]] = [
     {"blocks": 4},
     {"clusters": 11},
     {"ignored_blocks": 4},
-    {"divergence": Reading.paper},
+    {"divergence": Divergence.paper},
     {"codebook_vectors": 499},
     {"codebook_restarts": 2},
     {"codebook_seed": 67},
@@ -120,9 +121,16 @@ def test_other_images_another_size_and_another_backbone_change_the_fingerprint(
 ):
     before = fingerprint(small_backbone, images, SETTINGS)
     other_backbone = Backbone("resnet18", "random", [1, 2], seed=1, statistics=Reading.paper)
+    same_weights = [
+        Backbone("resnet18", "random", strides=[2, 8], statistics=Reading.paper),
+        Backbone("resnet18.tv_in1k", "random", statistics=Reading.paper),
+    ]
+    assert all(each.fingerprint == small_backbone.fingerprint for each in same_weights)
     others = {
         before,
         fingerprint(other_backbone, images, SETTINGS),
+        # The same weights, but raw features at stride 2, and under a name that may compute otherwise.
+        *(fingerprint(each, images, SETTINGS) for each in same_weights),
         fingerprint(small_backbone, ReferenceImages(images.paths, SIZE + 1), SETTINGS),
         fingerprint(small_backbone, ReferenceImages(images.paths[:-1], SIZE), SETTINGS),
         fingerprint(small_backbone, ReferenceImages(images.paths[::-1], SIZE), SETTINGS),  # rows mean other images
@@ -132,7 +140,7 @@ def test_other_images_another_size_and_another_backbone_change_the_fingerprint(
     picture[3, 3] ^= 1
     assert cv2.imwrite(str(images.paths[2]), picture)
     others.add(fingerprint(small_backbone, images, SETTINGS))
-    assert len(others) == 6
+    assert len(others) == 8
 
 
 def test_a_changed_image_is_indexed_anew(small_backbone: Backbone, images: ReferenceImages, tmp_path: Path):
@@ -188,3 +196,12 @@ def test_neighbors_of_the_cached_index_are_rows_of_the_images(
     assert index.neighbors.shape == (5, 3)
     assert np.isin(index.neighbors.numpy(), np.arange(5)).all()
     assert not (index.neighbors == torch.arange(5)[:, None]).any()
+
+
+@pytest.mark.parametrize("references", [2, 5])
+def test_any_other_reference_is_every_one_but_the_own(references: int):
+    rows = any_other(references)
+    assert rows.shape == (references, references - 1)
+    for row, others in enumerate(rows.tolist()):
+        assert sorted(others) == [other for other in range(references) if other != row]
+    assert rows.untyped_storage().nbytes() <= 16 * references

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cpr_lightning.settings import Reading, RemoteWeight
+from cpr_lightning.choices import Reading, RemoteWeight
 from cpr_lightning.training.losses import margin_loss, pair_loss, remote_weight
 from cpr_lightning.training.points import corners, read
 

@@ -12,13 +12,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Kind, Reading
 from cpr_lightning.data.datamodule import PairDataModule
-from cpr_lightning.data.layouts import Sample, Samples
 from cpr_lightning.data.pairs import Pair
+from cpr_lightning.data.samples import Sample, Samples
 from cpr_lightning.errors import TrainingError
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.local_branch import LocalBranch
-from cpr_lightning.settings import ForegroundSettings, Kind, Reading, RetrievalSettings, TrainingSettings
+from cpr_lightning.settings import ForegroundSettings, RetrievalSettings, TrainingSettings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.indexing import OfflineIndex
 from cpr_lightning.training.module import LocalBranchTraining

@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.files import replaced
 from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, stored_scale
 from cpr_lightning.retrieval.resident import RESIDENT_BYTES, Resident
 from cpr_lightning.retrieval.stored import Stored
-from cpr_lightning.settings import Codec
 
 
 class ReferenceBank:

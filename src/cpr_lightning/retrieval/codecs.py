@@ -5,9 +5,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.retrieval.stored import Stored
-from cpr_lightning.settings import Codec
 
 PART = 4  # numbers that one byte of pq stands for
 CENTROIDS = 256  # what a byte can name

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cpr_lightning.settings import Codec
+from cpr_lightning.choices import Codec
 
 
 class Stored(NamedTuple):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from cpr_lightning.choices import Reading
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.model.backbone import Backbone
@@ -18,7 +20,7 @@ from cpr_lightning.model.global_retrieval import (
     fit_codebook,
 )
 from cpr_lightning.model.index import ReferenceIndex
-from cpr_lightning.settings import ForegroundSettings, Reading, RetrievalSettings
+from cpr_lightning.settings import ForegroundSettings, RetrievalSettings
 
 _BATCH = 16
 _FOREGROUND_WORDS = 2
@@ -66,6 +68,39 @@ def build_index(
         foreground_bias=None if foreground is None else foreground.bias,
         foreground_maps=maps,
     )
+
+
+def describe(
+    backbone: Backbone,
+    images: NDArray[np.uint8],
+    index: ReferenceIndex,
+    settings: RetrievalSettings,
+    device: torch.device,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What the index says of images that are no references.
+
+    Args:
+        backbone: that the index was built with.
+        images: (N, H, W, 3) uint8.
+        index: of the references.
+        settings: that the index was built with.
+        device: to compute features on.
+
+    Returns:
+        (N, K) int64, the references nearest to each; (N, h, w) raw foreground maps, or None if the index has none.
+    """
+    raw = [backbone(torch.from_numpy(part).to(device))[0].cpu() for part in _batches(images)]
+    codes = torch.cat([assign_codes(part, index.codebook) for part in raw])
+    retrieval = GlobalRetrieval(index.codebook, index.histograms, settings.ignored_blocks, settings.divergence)
+    neighbors = retrieval(codes, settings.neighbors)
+    if index.foreground_weight is None or index.foreground_bias is None:
+        return neighbors, None
+    foreground = Foreground(index.foreground_weight, index.foreground_bias)
+    return neighbors, torch.cat([foreground(part) for part in raw])
+
+
+def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
 
 
 def _raw_features(backbone: Backbone, images: ReferenceImages, scratch: Path, device: torch.device) -> np.ndarray:

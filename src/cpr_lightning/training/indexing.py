@@ -10,15 +10,17 @@ from pathlib import Path
 import lightning
 import torch
 
+from cpr_lightning.choices import Search
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
 from cpr_lightning.files import new_folder, write_json
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.foreground import sharpen
 from cpr_lightning.model.index import ReferenceIndex
-from cpr_lightning.training.building import IndexSettings, build_index
+from cpr_lightning.training.building import IndexSettings, build_index, describe
 
 log = logging.getLogger(__name__)
 
+_OF_SCORING = ("windows", "search", "coreset")  # keys of retrieval that the index does not depend on
 _VERSION = 1  # raised whenever the same settings would give another index
 
 
@@ -50,7 +52,21 @@ class OfflineIndex(lightning.Callback):
         assert isinstance(pl_module.backbone, Backbone)
         index = self.prepare(pl_module.backbone, data.images)
         maps = None if index.foreground_maps is None else sharpen(index.foreground_maps)
-        data.use_index(index.neighbors, maps)
+        targeted = self.settings.retrieval.search is Search.targeted
+        data.use_index(index.neighbors if targeted else any_other(len(index)), maps)
+        if data.defective is not None:
+            near, maps = describe(
+                pl_module.backbone, data.defective.images, index, self.settings.retrieval, self.device
+            )
+            if not targeted:
+                near = torch.arange(len(index)).expand(len(near), -1)
+            data.use_defective(near, None if maps is None else sharpen(maps))
+
+
+def any_other(references: int) -> torch.Tensor:
+    """(R, R − 1) rows: each reference's others, for training pairs where none are targeted. A view of 2 R numbers."""
+    around = torch.arange(2 * references) % references
+    return around.unfold(0, references - 1, 1)[1 : references + 1]
 
 
 def cached_index(
@@ -84,13 +100,12 @@ def _facts(backbone: Backbone, images: ReferenceImages, settings: IndexSettings)
     digest = hashlib.sha256()
     for path in images.paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    # Windows are a matter of scoring, not of the index.
-    retrieval = {key: value for key, value in asdict(settings.retrieval).items() if key != "windows"}
+    retrieval = {key: value for key, value in asdict(settings.retrieval).items() if key not in _OF_SCORING}
     facts = {
         "version": _VERSION,
         "images": digest.hexdigest(),
         "image_size": images.size,
-        "backbone": backbone.fingerprint,
+        "backbone": [backbone.name, backbone.layers, backbone.fingerprint],
         "retrieval": retrieval,
         "foreground": None if settings.foreground is None else asdict(settings.foreground),
     }
