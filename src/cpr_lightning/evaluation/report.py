@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from cpr_lightning.files import replaced
 
+_SOURCES = files("cpr_lightning.evaluation")
+PALETTE = _SOURCES.joinpath("palette.css").read_text(encoding="utf-8")  # of all pages, light and dark
 _BINS = 40
 _METRIC_NAMES = {
     "image_auroc": "Image AUROC",
@@ -82,8 +84,9 @@ def write_report(
     if threshold is not None and not isfinite(threshold):
         raise ValueError(f"The threshold of a report must be a finite number, but is {threshold}.")
 
-    template = Template(files("cpr_lightning.evaluation").joinpath("report.html").read_text(encoding="utf-8"))
+    template = Template(_SOURCES.joinpath("report.html").read_text(encoding="utf-8"))
     page = template.substitute(
+        palette=PALETTE,
         title=escape(title),
         metrics="".join(_metric(name, value) for name, value in metrics.items()),
         facts="".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()),
