@@ -18,16 +18,18 @@ import torch
 from safetensors.torch import load_file
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes
+from cpr_lightning.choices import Codec, Kind, Precision, Runtime
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.data.images import read_image, read_mask
-from cpr_lightning.data.layouts import MvtecLayout, Samples
+from cpr_lightning.data.layouts import MvtecLayout
+from cpr_lightning.data.samples import Samples
 from cpr_lightning.evaluation.inference import score_images
 from cpr_lightning.evaluation.metrics import evaluate
 from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.runtime.choosing import use_runtime
-from cpr_lightning.settings import BackboneSettings, BankSettings, Codec, Kind, Precision, Runtime, Settings
+from cpr_lightning.settings import BackboneSettings, BankSettings, Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.indexing import cached_index
 

@@ -18,16 +18,18 @@ import torch
 from safetensors.torch import load_file
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes
+from cpr_lightning.choices import Codec, Kind
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.data.images import read_image, read_mask
-from cpr_lightning.data.layouts import MvtecLayout, Samples
+from cpr_lightning.data.layouts import MvtecLayout
+from cpr_lightning.data.samples import Samples
 from cpr_lightning.evaluation.metrics import Metrics, evaluate
 from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.model.postprocess import image_score, postprocess, resize
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import BackboneSettings, Codec, Kind, Settings
+from cpr_lightning.settings import BackboneSettings, Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.indexing import cached_index
 

@@ -11,15 +11,10 @@ from numpy.typing import NDArray
 
 from cpr_lightning.errors import DataError
 from cpr_lightning.files import replaced
+from cpr_lightning.visual.lettering import LINE, MARGIN, PAPER, write_line
 
 TILE = 320  # longest side of a picture in a panel, in pixels
 _GAP = 6
-_BAR = 26
-_MARGIN = 8
-_PAPER = (24, 24, 27)
-_INK = (228, 228, 231)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_FONT_SCALE = 0.45
 
 _BACKGROUND_AND_PEAK = (0.5, 0.999)
 _OPAQUE = 0.85  # of the heat colour at the top of the scale, so that the part stays recognisable below it
@@ -87,9 +82,15 @@ def overlay(image: NDArray[np.uint8], anomaly_map: NDArray[np.floating], scale: 
     height, width = image.shape[:2]
     resized = cv2.resize(anomaly_map.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     heat = scale.place(np.asarray(resized, np.float32))
-    colours = cv2.applyColorMap(np.rint(heat * _HOTTEST).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    colours = heat_colours(heat)
     alpha = _OPAQUE * heat[..., None] ** 2 * (3 - 2 * heat[..., None])  # smoothstep: calm at the foot
     return np.rint(image * (1 - alpha) + colours * alpha).astype(np.uint8)
+
+
+def heat_colours(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Places on a scale (H, W) in [0, 1] → colours (H, W, 3) uint8 RGB, from blue to red."""
+    turbo = cv2.applyColorMap(np.rint(heat * _HOTTEST).astype(np.uint8), cv2.COLORMAP_TURBO)
+    return np.asarray(turbo[..., ::-1], np.uint8)
 
 
 def panel(
@@ -121,13 +122,13 @@ def panel(
     heated = overlay(shown, anomaly_map, scale)
     tiles = [shown, heated]
     if mask is not None:
-        tiles = [shown, _outlined(shown, mask), _outlined(heated, mask)]
+        tiles = [shown, outlined(shown, mask), outlined(heated, mask)]
 
-    strip = np.full((size[1] + _BAR, len(tiles) * (size[0] + _GAP) - _GAP, 3), _PAPER, np.uint8)
+    strip = np.full((size[1] + LINE, len(tiles) * (size[0] + _GAP) - _GAP, 3), PAPER, np.uint8)
     for index, tile in enumerate(tiles):
         left = index * (size[0] + _GAP)
         strip[: size[1], left : left + size[0]] = tile
-    _write_caption(strip, caption)
+    write_line(strip, caption, MARGIN, strip.shape[0] - MARGIN, strip.shape[1] - 2 * MARGIN)
     return strip
 
 
@@ -150,7 +151,8 @@ def write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
         temporary.write_bytes(png.tobytes())
 
 
-def _outlined(tile: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def outlined(tile: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) uint8 with the edge of a mask (h, w) bool of any resolution drawn on it."""
     height, width = tile.shape[:2]
     flags = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(flags, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -159,21 +161,6 @@ def _outlined(tile: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.ui
     cv2.drawContours(drawn, contours, -1, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.drawContours(drawn, contours, -1, (255, 255, 255), 1, cv2.LINE_AA)
     return drawn
-
-
-def _write_caption(strip: NDArray[np.uint8], caption: str) -> None:
-    text = caption.encode("ascii", "replace").decode("ascii").replace("\n", " ")
-    room = strip.shape[1] - 2 * _MARGIN
-
-    def width(line: str) -> int:
-        return cv2.getTextSize(line, _FONT, _FONT_SCALE, 1)[0][0]
-
-    if width(text) > room:
-        while text and width(text + "...") > room:
-            text = text[:-1]
-        text += "..."
-    foot = strip.shape[0] - _MARGIN
-    cv2.putText(strip, text, (_MARGIN, foot), _FONT, _FONT_SCALE, _INK, 1, cv2.LINE_AA)
 
 
 def _check(image: NDArray[np.uint8], anomaly_map: NDArray[np.floating]) -> None:
