@@ -58,17 +58,17 @@ def evaluate(
     labels = np.asarray(image_labels)
     _check(maps, masks, scores, labels)
 
-    ranking = _Ranking.of(maps[masks], maps[~masks])
+    ranking = Ranking.of(maps[masks], maps[~masks])
     return Metrics(
         image_auroc=_image_auroc(scores, labels),
         pixel_auroc=_auroc(ranking),
         pixel_ap=_average_precision(ranking),
-        pro=_per_region_overlap(ranking, _region_weights(masks)),
+        pro=_per_region_overlap(ranking, region_weights(masks)),
     )
 
 
 @dataclass(frozen=True)
-class _Ranking:
+class Ranking:
     """Where each distinct defect score stands among the normal pixels, from the highest score down.
 
     A curve over thresholds turns only at scores that a defect pixel has. So sorting the normal pixels' bare
@@ -83,7 +83,8 @@ class _Ranking:
     n_normal: int
 
     @classmethod
-    def of(cls, defect: NDArray[np.floating], normal: NDArray[np.floating]) -> "_Ranking":
+    def of(cls, defect: NDArray[np.floating], normal: NDArray[np.floating]) -> "Ranking":
+        """Rank (P,) scores of defect pixels among (Q,) of normal ones; `normal` is sorted in place."""
         normal.sort()  # in place: a copy of its own, made by the boolean index
         ascending, group, counts = np.unique(defect, return_inverse=True, return_counts=True)
         return cls(
@@ -97,10 +98,11 @@ class _Ranking:
 
     @property
     def has_both_classes(self) -> bool:
+        """Whether there is a curve at all."""
         return self.n_defect > 0 and self.n_normal > 0
 
 
-def _auroc(ranking: _Ranking) -> float:
+def _auroc(ranking: Ranking) -> float:
     """The chance that a defect pixel outscores a normal one, ties counting one half."""
     if not ranking.has_both_classes:
         return nan
@@ -108,7 +110,7 @@ def _auroc(ranking: _Ranking) -> float:
     return float(outscored / ranking.n_defect / ranking.n_normal)
 
 
-def _average_precision(ranking: _Ranking) -> float:
+def _average_precision(ranking: Ranking) -> float:
     """The step-wise sum of (R_n − R_{n−1}) P_n, as scikit-learn defines it."""
     if not ranking.has_both_classes:
         return nan
@@ -117,10 +119,16 @@ def _average_precision(ranking: _Ranking) -> float:
     return float(np.sum(ranking.counts * precision) / ranking.n_defect)
 
 
-def _per_region_overlap(ranking: _Ranking, weights: NDArray[np.float64]) -> float:
+def _per_region_overlap(ranking: Ranking, weights: NDArray[np.float64]) -> float:
     """Area below the curve of mean region overlap over false positive rate up to the limit, divided by it."""
     if not ranking.has_both_classes:
         return nan
+    x, y = overlap_curve(ranking, weights)
+    return float(np.trapezoid(y, x) / PRO_LIMIT)
+
+
+def overlap_curve(ranking: Ranking, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False positive rates up to the limit, and the mean region overlap at each; both classes must be there."""
     overlap = np.cumsum(np.bincount(ranking.group, weights, minlength=len(ranking.counts)))
     before = np.concatenate(([0.0], overlap[:-1]))
     # Each tie group is a slanted piece from (above, before) to (from_here, overlap); level pieces join them.
@@ -131,11 +139,10 @@ def _per_region_overlap(ranking: _Ranking, weights: NDArray[np.float64]) -> floa
     inside = int(np.searchsorted(x, PRO_LIMIT, "right"))  # x[inside - 1] <= limit < x[inside], as x ends at 1
     share = (PRO_LIMIT - x[inside - 1]) / (x[inside] - x[inside - 1])
     at_limit = y[inside - 1] + share * (y[inside] - y[inside - 1])
-    x, y = np.append(x[:inside], PRO_LIMIT), np.append(y[:inside], at_limit)
-    return float(np.trapezoid(y, x) / PRO_LIMIT)
+    return np.append(x[:inside], PRO_LIMIT), np.append(y[:inside], at_limit)
 
 
-def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(P,) for each defect pixel in the order of ``maps[masks]``: its share in the mean region overlap."""
     shares = [np.empty(0)]
     n_regions = 0

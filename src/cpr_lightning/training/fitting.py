@@ -10,22 +10,25 @@ import lightning
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes, ready
+from cpr_lightning.choices import Kind, Search
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
-from cpr_lightning.data.layouts import Samples
+from cpr_lightning.data.samples import Samples
 from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.evaluation.calibration import calibrate
 from cpr_lightning.files import write_json
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.retrieval.whole_bank import choose_coreset, save_coreset
 from cpr_lightning.runs import Run, save_model, save_settings
-from cpr_lightning.settings import Kind, Settings
+from cpr_lightning.runtime.choosing import rehearse
+from cpr_lightning.settings import Settings
 from cpr_lightning.training.building import IndexSettings
 from cpr_lightning.training.checkpoints import LAST, KeepGood, WholeCheckpointIO
 from cpr_lightning.training.indexing import OfflineIndex
-from cpr_lightning.training.loggers import open_loggers
 from cpr_lightning.training.module import LocalBranchTraining
 from cpr_lightning.training.progress import StepProgress, interruptible, quiet
 
@@ -36,7 +39,9 @@ _BATCH = 8
 _CODEC_IMAGES = 16  # that a codec with something to learn (sq8, pq) learns from
 
 
-def train_run(settings: Settings, samples: Samples, folder: Path, device: torch.device) -> Run:
+def train_run(
+    settings: Settings, samples: Samples, folder: Path, device: torch.device, loggers: Sequence[Logger] = ()
+) -> Run:
     """Index the references, train the local branch, fill the bank, calibrate, and save all of it.
 
     Args:
@@ -44,23 +49,33 @@ def train_run(settings: Settings, samples: Samples, folder: Path, device: torch.
         samples: of the category.
         folder: the run directory; a checkpoint in it is resumed if the settings ask for that.
         device: to compute on.
+        loggers: of the training's curves.
     """
     save_settings(folder, settings)
     steps = training_steps(settings, samples.kind)
     started = time.perf_counter()
     backbone = create_backbone(settings).to(device)
     features = LocalFeatures(backbone, create_branch(settings, backbone)).to(device)
-    data = PairDataModule(samples, settings.training, image_size=settings.image_size, seed=settings.seed, steps=steps)
+    rehearse(features, settings.runtime, settings.precision, device, settings.image_size, settings.onnx_providers)
+    data = PairDataModule(
+        samples,
+        settings.training,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        steps=steps,
+        supervised=settings.supervised,
+    )
     offline = OfflineIndex(_index_settings(settings, samples.kind), Path(settings.index_cache), device)
     index = offline.prepare(backbone, data.images)
     trained = 0
     if features.branch is not None and steps > 0:
-        trained = _fit(settings, samples.kind, features, data, offline, folder)
+        trained = _fit(settings, samples.kind, features, data, offline, folder, loggers)
     features.to(device).eval()
     references = [str(sample.image) for sample in samples.references]
     save_model(folder, features, index, references)
-    run = _with_bank(settings, features, index, data.images, references, folder, device)
-    write_json(folder / "training.json", {"steps": trained, "training_seconds": time.perf_counter() - started})
+    run = _with_bank(settings, features, index, data.images, samples, folder, device)
+    facts = {"steps": trained, "n_defective": len(samples.defective)}
+    write_json(folder / "training.json", facts | {"training_seconds": time.perf_counter() - started})
     return run
 
 
@@ -84,6 +99,7 @@ def _fit(
     data: PairDataModule,
     offline: OfflineIndex,
     folder: Path,
+    loggers: Sequence[Logger],
 ) -> int:
     """Train the local branch; returns the number of steps it has had."""
     assert features.branch is not None
@@ -105,10 +121,12 @@ def _fit(
         "default_root_dir": folder,
         "enable_model_summary": False,
     }
-    with quiet(), open_loggers(settings) as loggers:
+    with quiet():
         keep_good = KeepGood(checkpoints, settings.training.checkpoint_every)
         trainer = _trainer(
-            **arguments | settings.trainer, logger=loggers or False, callbacks=[offline, keep_good, StepProgress()]
+            **arguments | settings.trainer,
+            logger=list(loggers) or False,
+            callbacks=[offline, keep_good, StepProgress()],
         )
         with interruptible():
             trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings.resume), weights_only=True)
@@ -156,7 +174,7 @@ def _with_bank(
     features: LocalFeatures,
     index: ReferenceIndex,
     images: ReferenceImages,
-    references: list[str],
+    samples: Samples,
     folder: Path,
     device: torch.device,
 ) -> Run:
@@ -173,7 +191,12 @@ def _with_bank(
     for start in range(0, len(images), _BATCH):
         bank.add(descriptors(range(start, min(start + _BATCH, len(images)))))
     bank.save(folder / "bank")
-    cascade = ready(assemble(settings, features, index, bank), settings, device)
-    calibration = calibrate(cascade, images, settings.calibration, device)
+    coreset = None
+    if settings.retrieval.search is Search.coreset:
+        coreset = choose_coreset(bank, settings.retrieval.coreset, settings.seed)
+        save_coreset(folder / "bank", coreset, bank)
+    cascade = ready(assemble(settings, features, index, bank, coreset), settings, device)
+    validation = [sample.image for sample in samples.validation]
+    calibration = calibrate(cascade, images, settings.calibration, device, validation)
     calibration.save(folder / "calibration.json")
-    return Run(folder, settings, cascade, references, calibration)
+    return Run(folder, settings, cascade, [str(sample.image) for sample in samples.references], calibration)

@@ -1,48 +1,38 @@
-"""The loggers of a training; W&B needs no account."""
+"""The loggers of a run, closed whatever happens."""
 
-import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 
 from cpr_lightning.build import build
 from cpr_lightning.settings import Settings
-
-log = logging.getLogger(__name__)
-
-
-def wandb_logger(*, offline: bool | None = None, **arguments: Any) -> WandbLogger:
-    """A Weights & Biases logger; offline where no key is known, so that a run never stops to ask for one.
-
-    Args:
-        offline: keep the run on disk for a later ``wandb sync``; None decides by whether there is a key.
-        arguments: of Lightning's ``WandbLogger``.
-    """
-    if offline is None:
-        import wandb
-
-        offline = wandb.api.api_key is None and "WANDB_MODE" not in os.environ
-        if offline:
-            log.info("No W&B key: logging offline; `wandb sync` sends the run later.")
-    # The mode is given too: W&B reads the environment variable that Lightning sets only before its first use.
-    return WandbLogger(offline=offline, mode="offline" if offline else None, **arguments)
+from cpr_lightning.tracking.run_logger import WandbRunLogger
 
 
 @contextmanager
-def open_loggers(settings: Settings) -> Iterator[list[Logger]]:
-    """The loggers of the settings, closed whatever happens: an open W&B run would swallow the next job's values."""
+def open_loggers(settings: Settings, folder: Path) -> Iterator[list[Logger]]:
+    """The loggers of the settings, for all that a run does: it trains, is tested, and writes its results.
+
+    Args:
+        settings: checked.
+        folder: the run directory; what it holds at the end of the block is what W&B is told.
+    """
     loggers: list[Logger] = [build(each) for each in settings.logger.values()]
-    status = "failed"
+    ended: BaseException | None = None
     try:
-        yield loggers
-        status = "success"
+        opened = [each for each in loggers if not isinstance(each, WandbRunLogger) or each.start(settings, folder)]
+        yield opened
+        for logger in opened:
+            if isinstance(logger, WandbRunLogger):
+                logger.publish(folder)
+    except BaseException as error:
+        ended = error
+        raise
     finally:
         for logger in loggers:
-            logger.finalize(status)
-        if "wandb" in settings.logger:
-            import wandb
-
-            wandb.finish(exit_code=0 if status == "success" else 1)
+            if isinstance(logger, WandbRunLogger):
+                logger.close(ended)
+            else:
+                logger.finalize("success" if ended is None else "failed")

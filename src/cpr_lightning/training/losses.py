@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cpr_lightning.settings import Reading, RemoteWeight
+from cpr_lightning.choices import Reading, RemoteWeight
 
 
 def remote_weight(query: Tensor, reference: Tensor, valid: Tensor, kind: RemoteWeight) -> Tensor:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Kind, Reading
 from cpr_lightning.data.pairs import Pair
 from cpr_lightning.errors import TrainingError
 from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.local_branch import LocalBranch, ScaleBranch
 from cpr_lightning.model.postprocess import resize
-from cpr_lightning.settings import Kind, Reading, TrainingSettings
+from cpr_lightning.settings import TrainingSettings
 from cpr_lightning.training.losses import pair_loss, remote_weight
 from cpr_lightning.training.pixel_pairs import PixelPairs, draw_pixel_pairs, remote_threshold, to_cells
 from cpr_lightning.training.points import Corners, corners, read

@@ -1,0 +1,1 @@
+"""Weights & Biases: a run for each cell."""
