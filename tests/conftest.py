@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Reading
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.settings import Reading
 
 GOLDEN = Path(__file__).parent / "golden"
 

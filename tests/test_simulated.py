@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from cpr_lightning import simulated
+from cpr_lightning.choices import Codec, Kind
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.model.cascade import CascadeOutput, CascadePatchRetrieval
-from cpr_lightning.settings import BackboneSettings, BranchSettings, Codec, Kind, Settings
+from cpr_lightning.settings import BackboneSettings, BranchSettings, Settings
 from cpr_lightning.simulated import simulate, write_pictures
 
 SIZE, REFERENCES = 64, 37  # neither a multiple of the images that are stored over and over, nor fewer than they

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cpr_lightning.choices import Runtime
 from cpr_lightning.data.images import read_image
 from cpr_lightning.environment import describe_environment
 from cpr_lightning.evaluation.memory import peak_mb, query_mb, restart_peak
 from cpr_lightning.evaluation.speed import measure_latency, measure_stages, summary
 from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.runtime.cuda_graph import CascadeGraph
-from cpr_lightning.settings import Runtime, Settings
+from cpr_lightning.settings import Settings
 
 _STAGE_RUNS = 200  # at most; medians of more say the same
 

@@ -14,6 +14,9 @@ _VERBS = {
     "evaluate": "test a run again",
     "predict": "score images with a run: scores, neighbors and heat maps",
     "benchmark": "measure how fast this machine scores images",
+    "figure": "draw a picture of finished runs: score maps, neighbors, foreground, speed",
+    "report": "lay measured numbers of many runs beside the paper's: tables as text, CSV, Markdown, LaTeX",
+    "data": "check a data set: what it holds, and everything that is wrong with it",
     "tiny": "write a small generated data set, to try things out",
 }
 
@@ -21,6 +24,7 @@ _HELP = """\
 cpr: find defects in images of a product from good images alone (Cascade Patch Retrieval, arXiv 2308.06748)
 
   cpr tiny root=DIR                                    {tiny}
+  cpr data check dataset=mvtec dataset.root=DIR        {data}
   cpr train dataset=mvtec dataset.root=DIR category=bottle variant=cpr|fast|faster
                                                        {train}
   cpr train dataset=folder dataset.good=DIR category=NAME [dataset.defective=DIR dataset.masks=DIR]
@@ -29,6 +33,8 @@ cpr: find defects in images of a product from good images alone (Cascade Patch R
   cpr predict run=RUN_DIR images=FILE_OR_DIR           {predict}
   cpr benchmark variant=cpr|fast|faster                {benchmark}
   cpr benchmark run=RUN_DIR                            the same, of a run
+  cpr figure maps|neighbors|foreground run=RUN_DIR     {figure}
+  cpr report runs=DIR                                  {report}
 
 Try it in five minutes, without data or a GPU:
   cpr tiny root=tiny

@@ -35,7 +35,10 @@ def predict(run: Run, paths: Sequence[Path], scored: Scored, labels: Sequence[in
 
 
 def write_predictions(path: Path, predictions: Sequence[Prediction], threshold: float) -> None:
-    """``path,label,score,threshold,is_anomalous,neighbor_1..K``; the label is empty where it is unknown."""
+    """``path,label,score,threshold,is_anomalous,neighbor_1..K``; the label is empty where it is unknown.
+
+    There are no columns for neighbors where none are targeted: see ``retrieval.search``.
+    """
     neighbors = len(predictions[0].neighbors)
     header = ["path", "label", "score", "threshold", "is_anomalous"]
     header += [f"neighbor_{rank}" for rank in range(1, neighbors + 1)]

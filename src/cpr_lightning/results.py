@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cpr_lightning.data.images import read_image, read_mask
-from cpr_lightning.data.layouts import Sample, Samples
+from cpr_lightning.data.images import read_image
+from cpr_lightning.data.samples import Sample, Samples
+from cpr_lightning.evaluation.curves import Curves, image_curves, pixel_curves
 from cpr_lightning.evaluation.inference import Scored, score_images
 from cpr_lightning.evaluation.metrics import Metrics, evaluate
 from cpr_lightning.evaluation.report import ReportRow, write_report
@@ -58,7 +59,8 @@ def evaluate_run(run: Run, samples: Samples, output: Path, device: torch.device,
     started = time.perf_counter()
     scored = score_samples(run, [sample.image for sample in samples.test], device, "Testing")
     seconds = time.perf_counter() - started
-    measured = _measure(samples.test, scored, run.settings.image_size)
+    measured, curves = _measure(samples.test, scored, run.settings.image_size)
+    write_json(output / "curves.json", curves)
     figures = {name: None if math.isnan(value) else value for name, value in measured.as_dict().items()}
     figures |= facts | {"seconds_per_test_image": seconds / len(samples.test)}
     predictions = predict(run, [sample.image for sample in samples.test], scored, [s.label for s in samples.test])
@@ -120,14 +122,14 @@ def report(
     )
 
 
-def _measure(test: list[Sample], scored: Scored, size: int) -> Metrics:
+def _measure(test: list[Sample], scored: Scored, size: int) -> tuple[Metrics, Curves]:
     masks = [_mask(sample, size) for sample in test]
     labels = np.array([sample.label for sample in test])
     if any(mask is None for mask in masks):
         # Without masks only the image metric has a meaning.
         whole = np.zeros((len(test), 1, 1), dtype=bool)
         measured = evaluate(np.zeros((len(test), 1, 1), np.float32), whole, scored.scores, labels)
-        return Metrics(measured.image_auroc, math.nan, math.nan, math.nan)
+        return Metrics(measured.image_auroc, math.nan, math.nan, math.nan), image_curves(scored.scores, labels)
     stacked = np.stack([mask for mask in masks if mask is not None])
     vanished = [sample.name for sample, mask in zip(test, stacked, strict=True) if sample.label and not mask.any()]
     if vanished:
@@ -135,12 +137,13 @@ def _measure(test: list[Sample], scored: Scored, size: int) -> Metrics:
             "At %d×%d pixels the masks of %d defective images are empty (%s): they count as defective, but no pixel of "
             "theirs does.", size, size, len(vanished), ", ".join(vanished[:5]),
         )  # fmt: skip
-    return evaluate(scored.maps, stacked, scored.scores, labels)
+    measured = evaluate(scored.maps, stacked, scored.scores, labels)
+    return measured, image_curves(scored.scores, labels) | pixel_curves(scored.maps, stacked)
 
 
 def _mask(sample: Sample, size: int | None) -> NDArray[np.bool_] | None:
     if sample.mask is not None:
-        return read_mask(sample.mask, size)
+        return sample.read_mask(size)
     if sample.label:
         return None
     side = size or 1
@@ -155,7 +158,7 @@ def _facts(run: Run, samples: Samples, skipped: int) -> dict[str, Any]:
         "kind": samples.kind.value,
         "variant": settings.variant,
         "ablation": settings.ablation,
-        "scenario": settings.scenario,
+        "scenario": settings.scenario.value,
         "backbone": settings.backbone.name,
         "backbone_weights": settings.backbone.weights,
         "seed": settings.seed,

@@ -16,6 +16,7 @@ from torch import Tensor
 from yaml import YAMLError
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes, ready
+from cpr_lightning.choices import Precision, Runtime, Search
 from cpr_lightning.errors import RunError
 from cpr_lightning.evaluation.calibration import Calibration
 from cpr_lightning.files import write_csv, write_tensors, write_text
@@ -23,8 +24,9 @@ from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.retrieval.whole_bank import load_coreset
 from cpr_lightning.runtime.choosing import check_runtime
-from cpr_lightning.settings import Precision, Runtime, Settings
+from cpr_lightning.settings import Settings
 
 
 @dataclass
@@ -131,8 +133,9 @@ def load_run(
             f"The bank in {folder / 'bank'} does not fit together: features of {len(bank)} references, histograms of "
             f"{len(index)}, names of {len(references)}. Copy the run again, or train it again."
         )
+    coreset = load_coreset(folder / "bank", bank) if settings.retrieval.search is Search.coreset else None
     calibration = Calibration.load(folder / "calibration.json")
-    cascade = ready(assemble(settings, features, index, bank), settings, device)
+    cascade = ready(assemble(settings, features, index, bank, coreset), settings, device)
     return Run(folder, settings, cascade, references, calibration)
 
 

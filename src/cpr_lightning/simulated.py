@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes
+from cpr_lightning.choices import Kind, Search
 from cpr_lightning.data.images import list_images, read_image
 from cpr_lightning.data.tiny import TINY_CATEGORIES, write_tiny
 from cpr_lightning.errors import SettingsError
@@ -20,7 +21,8 @@ from cpr_lightning.model.cascade import CascadePatchRetrieval
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Kind, Settings
+from cpr_lightning.retrieval.whole_bank import spread_coreset
+from cpr_lightning.settings import Settings
 
 _MEMORY = Path("/proc/meminfo")
 _SEED = 0
@@ -54,7 +56,10 @@ def simulate(
     bank = _bank(settings, features, references, folder)
     enabled = settings.foreground.enabled
     index = _index(settings, features, references, pictures, kind is Kind.object if enabled is None else enabled)
-    return assemble(settings, features, index, bank)
+    coreset = None
+    if settings.retrieval.search is Search.coreset:
+        coreset = spread_coreset(bank, settings.retrieval.coreset)
+    return assemble(settings, features, index, bank, coreset)
 
 
 def _index(

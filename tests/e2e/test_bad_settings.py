@@ -66,7 +66,7 @@ def test_a_value_of_the_wrong_type_is_refused_with_the_reason(word: str, reason:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["retrieval.windows=[3]"], ["retrieval.windows", "backbone.layers"]),
+        (["retrieval.windows=[3]"], ["retrieval.windows", "backbone.strides"]),
         (["retrieval.windows=[2,1]"], ["retrieval.windows"]),
         (["retrieval.neighbors=0"], ["retrieval.neighbors"]),
         (["retrieval.ignored_blocks=25"], ["retrieval.ignored_blocks"]),

@@ -10,7 +10,7 @@ from e2e_helpers import call_cpr, child_environment, run_cpr
 
 from cpr_lightning import __version__
 
-VERBS = ["train", "evaluate", "predict", "benchmark", "tiny"]
+VERBS = ["train", "evaluate", "predict", "benchmark", "data", "tiny"]
 
 
 def test_help_shows_every_verb_and_the_exit_statuses(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Many runs: the shared index, sweeps, variants, ablations and readings."""
+"""Many runs: the shared index, sweeps, variants and readings."""
 
 from pathlib import Path
 from typing import Any
@@ -112,41 +112,6 @@ def test_runs_go_to_outputs_unless_told_otherwise(tiny: Path, bench: Path, tmp_p
     assert done.status == 0, done.out + done.err
     (metrics,) = (tmp_path / "outputs").rglob("metrics.json")
     assert metrics.parent.parent == tmp_path / "outputs" / "tiny" / "washer" / "cpr" / "full"
-
-
-ABLATIONS = {
-    "no_foreground": {"foreground.enabled": False},
-    "no_local": {"branch.enabled": False},
-    "no_multiscale": {"backbone.layers": [1], "retrieval.windows": [3]},
-    "no_pair_weight": {"training.remote_weight": "none"},
-}
-
-
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_changes_what_it_says(name: str, tiny: Path, trained: Trained, tmp_path: Path, cache: str):
-    run = tmp_path / "run"
-    train(tiny, run, f"ablation={name}", cache)
-    changed = ABLATIONS[name] | {"ablation": name}
-    mine, full = config_of(run), config_of(trained.folder)
-    for key, value in changed.items():
-        assert OmegaConf.select(mine, key) == value, key
-        assert OmegaConf.select(full, key) != value, key
-        OmegaConf.update(full, key, OmegaConf.select(mine, key))
-    for key in ("logger", "index_cache", "trainer"):  # they hold the names of folders
-        OmegaConf.update(full, key, OmegaConf.select(mine, key), merge=False)
-    assert mine == full, "and nothing else"
-    metrics = metrics_of(run)
-    assert metrics["ablation"] == name
-    assert metrics["steps"] == (0 if name == "no_local" else 6)
-    names = load_file(run / "model.safetensors").keys()
-    assert any(each.startswith("branch.") for each in names) == (name != "no_local")
-    assert any(each.startswith("foreground.") for each in names) == (name != "no_foreground")
-    assert (run / "bank" / "scale2.faiss").exists() == (name != "no_multiscale")
-    assert numbers_of(run)["pixel_ap"] != numbers_of(trained.folder)["pixel_ap"]
-    # It can be used like any other run.
-    image = tiny / "washer" / "test" / "good" / "000.png"
-    done = call_cpr("predict", f"run={run}", f"images={image}", f"output={tmp_path / 'p'}", cwd=tmp_path)
-    assert done.status in (0, 1), done.err
 
 
 VARIANTS = {"cpr": ("densenet201", 384), "fast": ("densenet201", 64), "faster": ("efficientnet_b0", 16)}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.choices import Codec
 from cpr_lightning.evaluation import speed
 from cpr_lightning.evaluation.speed import STAGES, measure_latency, measure_stages, summary
 from cpr_lightning.model import cascade as cascade_module
@@ -20,7 +21,7 @@ from cpr_lightning.model.global_retrieval import GlobalRetrieval
 from cpr_lightning.model.local_branch import LocalBranch
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
-from cpr_lightning.settings import Codec, ScoringSettings
+from cpr_lightning.settings import ScoringSettings
 
 SIZE = 64
 

@@ -1,11 +1,13 @@
 """Settings composed from ``conf/`` and overrides, as ``cpr train`` does it, for verbs that train nothing."""
 
 import re
+from enum import Enum
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cpr_lightning.checks import check_settings, unknown_key
@@ -29,9 +31,59 @@ def compose_settings(overrides: list[str]) -> Settings:
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             # A logger's folder is known in a job of Hydra's alone.
-            return check_settings(compose("train", ["logger=none", *overrides]))
+            return checked(compose("train", ["logger=none", *with_text_choices(overrides)]))
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(sentence(error)) from error
+
+
+def checked(config: DictConfig) -> Settings:
+    """A composed configuration as typed settings.
+
+    Raises:
+        SettingsError: its ablation does not say what its keys do, or they make no sense.
+    """
+    _refuse_contradiction(config)
+    return check_settings(config)
+
+
+def _refuse_contradiction(config: DictConfig) -> None:
+    """Refuse keys that undo the ablation by whose name the run will go; what has no effect in it is no contradiction,
+    so that a sweep can give one key to all ablations.
+    """
+    path = conf_folder() / "ablation" / f"{config.ablation}.yaml"
+    if not path.is_file():  # the user's own, from another folder
+        return
+    meant = OmegaConf.load(path)
+    assert isinstance(meant, DictConfig)
+    merged = OmegaConf.merge(config, meant)
+    for key in _leaves(meant):
+        given, wanted = (OmegaConf.select(each, key) for each in (config, merged))
+        if given != wanted:
+            raise SettingsError(
+                f"ablation={config.ablation} means {key}={_text(wanted)}; {key}={_text(given)} contradicts it. "
+                "Leave out one of the two, or take ablation=full and set the keys one by one."
+            )
+
+
+def _leaves(config: DictConfig, prefix: str = "") -> list[str]:
+    """Dotted names of all values."""
+    keys = []
+    for key, value in config.items():
+        keys += _leaves(value, f"{prefix}{key}.") if isinstance(value, DictConfig) else [f"{prefix}{key}"]
+    return keys
+
+
+def _text(value: object) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, Enum):
+        return value.name
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+
+
+def with_text_choices(words: list[str]) -> list[str]:
+    """The words with ``fast=true`` as ``fast='true'``: the options of a group are text to Hydra, never truth values."""
+    choices = {f"fast={value}": f"fast='{value.lower()}'" for value in ("true", "false", "True", "False")}
+    return [choices.get(word, word) for word in words]
 
 
 def sentence(error: Exception) -> str:

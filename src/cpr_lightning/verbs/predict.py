@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from cpr_lightning.choices import Precision, Runtime
 from cpr_lightning.data.images import find_images, read_image
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import DataError, SettingsError
 from cpr_lightning.predictions import Prediction, predict, unique, write_predictions
 from cpr_lightning.results import report, score_samples, write_heatmaps
 from cpr_lightning.runs import load_run
-from cpr_lightning.settings import Precision, Runtime
 from cpr_lightning.verbs.arguments import choose, parse
 
 _SHOWN = 20
@@ -77,11 +77,12 @@ def _readable(paths: list[Path], on_error: str) -> tuple[list[Path], int]:
 
 def _print(predictions: list[Prediction], names: list[str]) -> None:
     """The images with the highest scores; the file has all."""
-    table = Table("image", "score", "verdict", "nearest reference")
+    targeted = bool(predictions[0].neighbors)  # an ablation may target no references
+    table = Table("image", "score", "verdict", *(["nearest reference"] if targeted else []))
     ranked = sorted(zip(names, predictions, strict=True), key=lambda pair: -pair[1].score)
     for name, item in ranked[:_SHOWN]:
         verdict = "[red]anomalous" if item.is_anomalous else "good"
-        table.add_row(name, f"{item.score:.2f}", verdict, Path(item.neighbors[0]).name)
+        table.add_row(name, f"{item.score:.2f}", verdict, *(Path(path).name for path in item.neighbors[:1]))
     Console().print(table)
     if len(ranked) > _SHOWN:
         print(f"… and {len(ranked) - _SHOWN} more")

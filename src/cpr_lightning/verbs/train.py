@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cpr_lightning.assembly import bank_device
 from cpr_lightning.build import build
-from cpr_lightning.checks import check_settings
 from cpr_lightning.data.checking import check
+from cpr_lightning.data.supervised import split
 from cpr_lightning.environment import choose_device, describe_environment
 from cpr_lightning.errors import CprError, RunError, SettingsError
 from cpr_lightning.files import write_json, write_text
@@ -25,7 +25,10 @@ from cpr_lightning.results import evaluate_run
 from cpr_lightning.runtime.choosing import check_runtime
 from cpr_lightning.settings import Settings
 from cpr_lightning.training.fitting import refuse_other_run, train_run
-from cpr_lightning.verbs.composing import conf_folder, sentence
+from cpr_lightning.training.loggers import open_loggers
+from cpr_lightning.verbs.all_categories import expand
+from cpr_lightning.verbs.composing import checked, conf_folder, sentence, with_text_choices
+from cpr_lightning.verbs.experiment import finish, refuse_early
 from cpr_lightning.verbs.tables import print_metrics
 
 log = logging.getLogger(__name__)
@@ -39,9 +42,11 @@ def main(words: list[str]) -> int:
     ConfigStore.instance().store(name="schema", node=Settings)
     # Hydra then hands exceptions on instead of printing them and leaving with status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["cpr train", *_with_resumed(words)]
+    refuse_early(words)
+    sys.argv = ["cpr train", *with_text_choices(_with_resumed(expand(words)))]
     failures: list[CprError] = []
     skipped: list[int] = []
+    finished: dict[Path, list[Path]] = {}  # the runs below the folder of the command
 
     def job(config: DictConfig) -> float | None:
         folder = Path(HydraConfig.get().runtime.output_dir)
@@ -53,6 +58,9 @@ def main(words: list[str]) -> int:
                 log.error("%s failed, the others go on: %s", folder, error)
             return None
         skipped.append(metrics["n_skipped"])
+        if config.resume is None:
+            above = Path(HydraConfig.get().sweep.dir) if HydraConfig.get().mode is RunMode.MULTIRUN else folder
+            finished.setdefault(above, []).append(folder)
         return metrics["image_auroc"]
 
     try:
@@ -63,7 +71,8 @@ def main(words: list[str]) -> int:
         raise failures[0]
     for error in failures:
         print(f"cpr: a cell failed: {error}", file=sys.stderr)
-    return 1 if failures or any(skipped) else 0
+    incomplete = [finish(runs, folder) for folder, runs in finished.items()]
+    return 1 if failures or any(skipped) or any(incomplete) else 0
 
 
 def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
@@ -71,22 +80,24 @@ def _run(config: DictConfig, folder: Path) -> dict[str, Any]:
     if config.resume is None:
         refuse_other_run(folder)
         _record(config, folder)
-    settings = check_settings(config)
+    settings = checked(config)
     device = choose_device(settings.device)
     # What scoring needs at the end is asked for now, not after hours of training.
     check_runtime(settings.runtime, settings.precision, device, settings.onnx_providers)
     bank_device(settings, device)
     write_json(folder / "environment.json", describe_environment())
-    layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
-    samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
-    for problem in problems:
-        log.warning("Skipped: %s", problem)
-    try:
-        run = train_run(settings, samples, folder, device)
-    except KeyboardInterrupt:
-        log.warning("Interrupted. Go on with: cpr train resume=%s", folder)
-        raise
-    metrics = evaluate_run(run, samples, folder, device, skipped=len(problems))
+    with open_loggers(settings, folder) as loggers:
+        layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
+        samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
+        for problem in problems:
+            log.warning("Skipped: %s", problem)
+        samples = split(samples, settings, folder)
+        try:
+            run = train_run(settings, samples, folder, device, loggers)
+        except KeyboardInterrupt:
+            log.warning("Interrupted. Go on with: cpr train resume=%s", folder)
+            raise
+        metrics = evaluate_run(run, samples, folder, device, skipped=len(problems))
     print_metrics(metrics, folder)
     return metrics
 
@@ -117,7 +128,8 @@ def _with_resumed(words: list[str]) -> list[str]:
     if started_in.is_dir():
         os.chdir(started_in)
     # The record stays as it is: what is given now holds for this time, and may be a mistake.
-    own = [f"hydra.run.dir={_quoted(folder)}", f"resume={_quoted(folder)}"]
+    # One run, also if it was a cell of an experiment.
+    own = ["hydra.mode=RUN", f"hydra.run.dir={_quoted(folder)}", f"resume={_quoted(folder)}"]
     return [*before, *own, *now]
 
 
