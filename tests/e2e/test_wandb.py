@@ -54,8 +54,9 @@ def test_each_cell_of_a_sweep_has_a_run_with_its_exit_status(tiny: Path, trained
     words = [word for word in small(tiny, tmp_path / "x", cache, "logger=wandb") if not word.startswith("category=")]
     sweep = tmp_path / "sweep"
     done = run_cpr(
-        *words,
+        "train",
         "-m",
+        *words[1:],
         "category=nothere,washer",
         f"hydra.sweep.dir={sweep}",
         cwd=tmp_path,

@@ -9,7 +9,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 
-from cpr_lightning.choices import Reading
+from cpr_lightning.choices import Divergence, Reading
 from cpr_lightning.data.datamodule import ReferenceImages
 from cpr_lightning.errors import DataError
 from cpr_lightning.model.backbone import Backbone
@@ -39,18 +39,19 @@ def paths(write_parts: WriteParts) -> list[Path]:
     return write_parts(19)  # more than one batch
 
 
-@pytest.mark.parametrize("divergence", list(Reading))
+@pytest.mark.parametrize("divergence", list(Divergence))
 def test_neighbors_are_the_nearest_others_by_the_trimmed_divergence(
-    small_backbone: Backbone, paths: list[Path], divergence: Reading
+    small_backbone: Backbone, paths: list[Path], divergence: Divergence
 ):
     index = build(small_backbone, paths, divergence=divergence)
     values = index.histograms.double().numpy() + 1e-8
     assert index.neighbors.shape == (19, 4)
     for row in range(19):
         first, second = values[row][None], values
-        if divergence is Reading.paper:
+        if divergence is Divergence.paper:
             first, second = second, first
-        distance = np.sort(rel_entr(first, second).sum(2), axis=1)[:, :20].sum(1)
+        blocks = (first - second) ** 2 if divergence is Divergence.l2 else rel_entr(first, second)
+        distance = np.sort(blocks.sum(2), axis=1)[:, :20].sum(1)
         found = index.neighbors[row].numpy()
         assert row not in found
         assert len(set(found.tolist())) == 4
