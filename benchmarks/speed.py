@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.choices import Codec, Kind, Precision, Runtime
+from cpr_lightning.composing import compose_settings
 from cpr_lightning.data.images import read_image
 from cpr_lightning.environment import describe_environment
 from cpr_lightning.model.cascade import CascadePatchRetrieval
@@ -38,7 +39,6 @@ from cpr_lightning.retrieval.window import match_window
 from cpr_lightning.runtime.choosing import use_runtime
 from cpr_lightning.settings import BankSettings, Settings
 from cpr_lightning.simulated import simulate, write_pictures
-from cpr_lightning.verbs.composing import compose_settings
 
 _CPU = torch.device("cpu")
 _REFERENCES = 48  # the plain formulation holds them decoded: 12 MB each

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cpr_lightning.choices import RemoteWeight, Search
+from cpr_lightning.composing import compose_settings, conf_folder
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.verbs.composing import compose_settings, conf_folder
 
 ONE_SCALE = {"backbone.strides": [4], "retrieval.windows": [3]}
 WHOLE_BANK = {"retrieval.search": Search.coreset}

@@ -18,6 +18,11 @@ def test_what_cannot_be_built_is_named(config: dict[str, str]) -> None:
         build(config)
 
 
+def test_an_unknown_argument_is_named() -> None:
+    with pytest.raises(SettingsError, match="'colour'"):
+        build({"_target_": "fractions.Fraction", "colour": "red"})
+
+
 def test_what_the_target_itself_complains_about_is_passed_on() -> None:
     folder = {"_target_": "cpr_lightning.data.defect_sources.TextureFolder", "root": "/nowhere"}
     with pytest.raises(DataError, match="nowhere"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cpr_lightning.errors import RunError
-from cpr_lightning.files import new_folder, read_json, replaced, write_json, write_text
+from cpr_lightning.files import new_folder, read_json, remove_halves, replaced, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -117,3 +117,28 @@ def test_a_damaged_json_file_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "metrics.json").write_bytes(content)
     with pytest.raises(RunError, match=r"metrics\.json is not JSON"):
         read_json(tmp_path / "metrics.json")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path):
+    kept = [tmp_path / ".hydra" / "overrides.yaml", tmp_path / "a" / "metrics.json", tmp_path / ".locks" / "a.lock"]
+    halves = [tmp_path / ".metrics.4711.json", tmp_path / "a" / ".index.77.safetensors", tmp_path / ".folder.123" / "x"]
+    for path in [*kept, *halves, tmp_path / ".last.ckpt"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    remove_halves(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*kept, tmp_path / ".last.ckpt"}
+
+
+def test_the_names_of_unfinished_files_are_those_that_are_removed(tmp_path: Path):
+    with (
+        replaced(tmp_path / "metrics.json") as file,
+        replaced(tmp_path / "plain") as plain,
+        new_folder(tmp_path / "folder") as folder,
+    ):
+        for path in (file, plain, folder / "x"):
+            path.touch()
+        remove_halves(tmp_path)
+        assert not any(path.exists() for path in (file, plain, folder))
+        file.touch()
+        plain.touch()
+        folder.mkdir()

@@ -6,7 +6,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from cpr_lightning.errors import SettingsError
+from cpr_lightning.errors import SettingsError, first_line
 
 
 def build(config: Mapping[str, Any], **others: Any) -> Any:
@@ -22,5 +22,6 @@ def build(config: Mapping[str, Any], **others: Any) -> Any:
         cause = error.__cause__
         if cause is not None and not isinstance(cause, (TypeError, ImportError, AttributeError)):
             raise cause from error
-        reason = str(error).strip().splitlines()[0]
+        # Of wrong arguments the cause names the one; of a target that is not there, Hydra says where it looked.
+        reason = first_line(cause if isinstance(cause, TypeError) else error)
         raise SettingsError(f"{config.get('_target_')} cannot be built: {reason}") from error

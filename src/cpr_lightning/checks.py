@@ -11,8 +11,9 @@ from cpr_lightning.choices import Codec
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.retrieval.codecs import PART
 from cpr_lightning.settings import Settings
+from cpr_lightning.trainer_checks import trainer_problem
 
-_OPEN = ("trainer", "logger")  # their keys are Lightning's
+_OPEN = ("trainer", "logger", "launcher")  # their keys are Lightning's, or the launcher's
 _HINTS = {
     "dataset.root": "the folder that holds the categories",
     "category": "which product, the name of a folder in dataset.root",
@@ -34,7 +35,7 @@ def check_settings(config: DictConfig) -> Settings:
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
     _make_absolute(settings)
-    problem = _problem(settings)
+    problem = _problem(settings) or trainer_problem(settings)
     if problem is not None:
         raise SettingsError(problem)
     return settings
@@ -59,7 +60,7 @@ def known_keys(group: type, prefix: str = "") -> set[str]:
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    """Dotted names of the keys of a configuration; of `trainer` and `logger`, which take any, the name alone."""
+    """Dotted names of the keys of a configuration; of the open ones the name alone."""
     keys = []
     for key in config:
         name = f"{prefix}{key}"
@@ -132,6 +133,7 @@ def _problem(settings: Settings) -> str | None:
         "training.workers": training.workers or 0,
         "scoring.blur_sigma": scoring.blur_sigma,
         "calibration.sigmas": settings.calibration.sigmas,
+        "validation.images": settings.validation.images,
     }
     for key, value in not_negative.items():
         if not value >= 0:  # so that a nan is refused too

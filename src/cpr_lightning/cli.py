@@ -1,13 +1,12 @@
 """The command line: ``cpr <verb> [key=value …]``."""
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from cpr_lightning.errors import CprError
+from cpr_lightning.errors import CprError, system_sentence
 
 _VERBS = {
     "train": "learn from the good images of a product, then test; also sweeps (-m)",
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None and error.__cause__ is None:
             raise
-        print(f"cpr: {_system_sentence(error)}", file=sys.stderr)
+        print(f"cpr: {system_sentence(error)}", file=sys.stderr)
         return 2
 
 
@@ -92,15 +91,3 @@ def _share_cores(verb: str, words: list[str]) -> None:
     runtime = asked[-1] if asked else ("auto" if verb == "benchmark" else "")
     if runtime in ("openvino", "onnx", "auto"):
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
-def _system_sentence(error: OSError) -> str:
-    """What the operating system refused, with the file and, for the usual causes, what to do."""
-    reason = error.strerror or str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    elsewhere = "(train takes hydra.run.dir= and index_cache=, the others output=)"
-    remedy = {
-        errno.ENOSPC: f" Free some space, or write elsewhere {elsewhere}.",
-        errno.EACCES: f" Choose a folder that you may write to {elsewhere}.",
-    }.get(error.errno or 0, "")
-    return f"{where}{reason}.{remedy} Files that were written before are whole."

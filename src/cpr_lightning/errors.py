@@ -4,6 +4,7 @@ The command line prints the sentence of a :class:`CprError` alone and exits with
 defect of this project and is shown with its traceback.
 """
 
+import errno
 from collections.abc import Sequence
 
 
@@ -45,3 +46,15 @@ def first_three(sentences: Sequence[str]) -> str:
     """The first three of many problems, and how many more there are."""
     more = f" And {len(sentences) - 3} more such problems." if len(sentences) > 3 else ""
     return "\n".join(sentences[:3]) + more
+
+
+def system_sentence(error: OSError) -> str:
+    """What the operating system refused, with the file and, for the usual causes, what to do."""
+    reason = error.strerror or str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    elsewhere = "(train takes hydra.run.dir= and index_cache=, the others output=)"
+    remedy = {
+        errno.ENOSPC: f" Free some space, or write elsewhere {elsewhere}.",
+        errno.EACCES: f" Choose a folder that you may write to {elsewhere}.",
+    }.get(error.errno or 0, "")
+    return f"{where}{reason}.{remedy} Files that were written before are whole."

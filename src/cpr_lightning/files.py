@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cpr_lightning.errors import RunError
+
+
+_HALF = re.compile(r"\..+\.\d+(\.\w+)?")  # the names that `replaced` and `new_folder` give for the time being
 
 
 @contextmanager
@@ -52,6 +56,13 @@ def new_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_halves(folder: Path) -> None:
+    """Remove what killed processes left half-written below a folder; nobody else may be writing there."""
+    for path in [*folder.rglob(".*")]:
+        if _HALF.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

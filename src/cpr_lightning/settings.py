@@ -157,6 +157,15 @@ class CalibrationSettings:
 
 
 @dataclass
+class ValidationSettings:
+    """A score to choose settings by without the test set: ``validation_score`` in metrics.json."""
+
+    # Good images that synthetic defects are drawn on: of the validation split where there is one, then training images,
+    # which are not learned from. 0: no score
+    images: int = 0
+
+
+@dataclass
 class ExperimentSettings:
     """What follows when all runs of the command are done; ``conf/experiment`` holds the paper's tables and figures."""
 
@@ -165,6 +174,14 @@ class ExperimentSettings:
     benchmark: bool = False  # the speed of every run, as `cpr benchmark run=…` does
     benchmark_runs: int = 2000  # inferences; the first half is not counted
     figures: list[Figure] = field(default_factory=list)  # as `cpr figure` does
+
+
+@dataclass
+class SweepSettings:
+    """How many runs with one command (``-m``) are gone through."""
+
+    resume: bool = False  # run only what is missing or failed in the sweep that the same command made
+    dry: bool = False  # list the cells, run none
 
 
 @dataclass
@@ -195,5 +212,8 @@ class Settings:
     supervised: SupervisedSettings = field(default_factory=SupervisedSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    sweep: SweepSettings = field(default_factory=SweepSettings)
+    launcher: dict[str, Any] = field(default_factory=dict)  # what runs the cells of a sweep (_target_ and arguments)
     trainer: dict[str, Any] = field(default_factory=dict)  # arguments of lightning.Trainer; add one with +trainer.…
     logger: dict[str, Any] = field(default_factory=dict)  # name → a Lightning logger (_target_ and arguments)

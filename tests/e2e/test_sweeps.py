@@ -28,7 +28,7 @@ def config_of(run: Path) -> Any:
 
 
 def folders(path: Path) -> set[str]:
-    return {each.name for each in path.iterdir()}
+    return {each.name for each in path.iterdir() if each.name != ".locks"}
 
 
 def test_the_index_is_taken_from_the_cache_by_runs_that_share_it(tiny: Path, tmp_path: Path):

@@ -64,7 +64,7 @@ def test_each_cell_of_a_sweep_has_a_run_with_its_exit_status(tiny: Path, trained
         HOME=str(tmp_path),
     )
     assert done.status == 1, done.out + done.err
-    runs = {found.config["category"]: found for folder in sweep.glob("*_tiny_*") for found in offline_runs(folder)}
+    runs = {found.config["category"]: found for folder in sweep.glob("tiny_*") for found in offline_runs(folder)}
     assert {name: found.exit_code for name, found in runs.items()} == {"nothere": 1, "washer": 0}
     assert "nothere" in runs["nothere"].summary["error"]
     assert {found.run.run_group for found in runs.values()} == {"sweep"}

@@ -1,5 +1,7 @@
 """The index cache: found again when all is the same, built anew when anything differs, never half there."""
 
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.settings import ForegroundSettings, RetrievalSettings
 from cpr_lightning.training import indexing
-from cpr_lightning.training.building import IndexSettings
+from cpr_lightning.training.building import IndexSettings, build_index
 from cpr_lightning.training.indexing import OfflineIndex, any_other, cached_index, fingerprint
 
 CPU = torch.device("cpu")
@@ -43,13 +45,46 @@ def never(*values: object, **named: object) -> Any:
     pytest.fail("the index was built although it is in the cache")
 
 
+def indexes(cache: Path) -> list[Path]:
+    """The folders of a cache, without that of its locks."""
+    return [path for path in cache.glob("*") if path.name != ".locks"]
+
+
+def test_of_two_that_want_an_index_one_builds_it(
+    small_backbone: Backbone, images: ReferenceImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    builds: list[str] = []
+    began = threading.Event()
+
+    def slow(*arguments: Any) -> ReferenceIndex:
+        builds.append(threading.current_thread().name)
+        began.set()
+        time.sleep(0.5)
+        return build_index(*arguments)
+
+    monkeypatch.setattr(indexing, "build_index", slow)
+    found: list[ReferenceIndex] = []
+
+    def want() -> None:
+        found.append(cached_index(small_backbone, images, SETTINGS, tmp_path, CPU))
+
+    threads = [threading.Thread(target=want, name=name) for name in ("first", "second")]
+    threads[0].start()
+    assert began.wait(30)
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert builds == ["first"]
+    assert same(found[0], found[1])
+
+
 def test_an_index_is_built_once(
     small_backbone: Backbone, images: ReferenceImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     cache = tmp_path / "new" / "cache"
     built = cached_index(small_backbone, images, SETTINGS, cache, CPU)
     folder = cache / fingerprint(small_backbone, images, SETTINGS)
-    assert [path.name for path in cache.iterdir()] == [folder.name]
+    assert [path.name for path in indexes(cache)] == [folder.name]
     assert sorted(path.name for path in folder.iterdir()) == ["index.safetensors", "settings.json"]
     assert read_json(folder / "settings.json")["retrieval"]["neighbors"] == 3
     monkeypatch.setattr(indexing, "build_index", never)
@@ -148,7 +183,7 @@ def test_a_changed_image_is_indexed_anew(small_backbone: Backbone, images: Refer
     before = cached_index(small_backbone, images, SETTINGS, cache, CPU)
     images.paths[0].write_bytes(images.paths[4].read_bytes())
     after = cached_index(small_backbone, ReferenceImages(images.paths, SIZE), SETTINGS, cache, CPU)
-    assert len(list(cache.iterdir())) == 2
+    assert len(indexes(cache)) == 2
     assert not torch.equal(before.histograms, after.histograms)
     assert torch.equal(after.histograms[0], after.histograms[4])
 
@@ -171,9 +206,9 @@ def test_an_interrupted_build_leaves_no_folder_and_can_be_repeated(
         patch.setattr(indexing, place, interrupted)
         with pytest.raises(KeyboardInterrupt):
             cached_index(small_backbone, images, SETTINGS, cache, CPU)
-    assert not cache.exists() or list(cache.iterdir()) == []
+    assert indexes(cache) == []
     cached_index(small_backbone, images, SETTINGS, cache, CPU)
-    assert len(list(cache.iterdir())) == 1
+    assert len(indexes(cache)) == 1
 
 
 def test_a_damaged_index_is_refused_and_named(small_backbone: Backbone, images: ReferenceImages, tmp_path: Path):

@@ -4,7 +4,6 @@ Latency is taken of the cascade as it is. Stages are taken in a pass of their ow
 timed where it calls them, so that watching them does not slow what is reported.
 """
 
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from cpr_lightning.model import cascade as cascade_module
 from cpr_lightning.model.cascade import CascadePatchRetrieval
+from cpr_lightning.terminal import bar
 
 STAGES = ("decode", "network", "global_retrieval", "matching", "foreground", "postprocessing")
 """In the order in which an image passes them. ``decode`` comes before the cascade and is no part of its latency."""
@@ -152,9 +150,7 @@ def _synchronizer(device: torch.device) -> Callable[[], None]:
 
 def _watched(numbers: range, description: str) -> Iterable[int]:
     """``numbers``, with a progress bar on a terminal, drawn between inferences: a thread that draws would slow them."""
-    with Progress(
-        console=Console(stderr=True), transient=True, auto_refresh=False, disable=not sys.stderr.isatty()
-    ) as progress:
+    with bar(auto_refresh=False) as progress:
         task = progress.add_task(description, total=len(numbers))
         drawn = time.monotonic()
         for number in numbers:

@@ -6,15 +6,14 @@ is added, a vector that is no farther from its own center than half the distance
 it; and of a group whose radius is as small as that, none can.
 """
 
-import sys
 from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from cpr_lightning.kernels import kept, torch_threads
+from cpr_lightning.terminal import bar
 
 _PER_THREAD = 50_000  # vectors; a step over fewer is done before a second thread is awake
 _STEPS = 64  # centers between two looks at the keyboard
@@ -63,8 +62,7 @@ def k_center(vectors: NDArray[np.float32], count: int, seed: int) -> Coreset:
     member, distance = np.empty(_ROOM * number, np.int64), np.empty(_ROOM * number, np.float32)
     groups.farthest[0] = np.random.default_rng(seed).integers(number)
     chosen, reached = 0, np.zeros(2, np.int64)
-    quiet = not sys.stderr.isatty()
-    with Progress(transient=True, disable=quiet) as progress, torch_threads(max(1, number // _PER_THREAD)):
+    with bar() as progress, torch_threads(max(1, number // _PER_THREAD)):
         task = progress.add_task(f"Choosing {count} of {number} feature cells", total=count)
         while chosen < count:
             goal = min(chosen + _STEPS, count)

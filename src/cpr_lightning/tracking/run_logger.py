@@ -6,14 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from cpr_lightning.errors import CprError, first_line
 from cpr_lightning.files import read_json
 from cpr_lightning.settings import Settings
+from cpr_lightning.sweeps.record import is_cell
 from cpr_lightning.tracking.flat import flat, plain
 from cpr_lightning.tracking.opening import open_run
 from cpr_lightning.tracking.publishing import publish
@@ -63,6 +62,10 @@ class WandbRunLogger(WandbLogger):
         self._arguments = {"project": project, "dir": save_dir, "name": name, "group": group} | others
         self._arguments["tags"] = list(dict.fromkeys(told))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process of ``trainer=ddp``: Lightning attaches to the open run there."""
+        return vars(self) | {"_experiment": None, "_attach_id": getattr(self._experiment, "_attach_id", None)}
+
     def start(self, settings: Settings, folder: Path) -> bool:
         """Open the run; False where there is none to log to.
 
@@ -73,7 +76,7 @@ class WandbRunLogger(WandbLogger):
         if rank_zero_only.rank:  # pyright: ignore[reportFunctionMemberAccess]
             return True  # one process logs; Lightning keeps the others from it
         arguments = self._arguments | {"config": _configuration(settings, folder)}
-        arguments["group"] = arguments["group"] or _group(settings)
+        arguments["group"] = arguments["group"] or _group(settings, folder)
         if settings.resume is not None:
             arguments |= {"id": _earlier(folder), "resume": "allow"}
         self._experiment = open_run(arguments, offline=self._asked_offline, upload_timeout=self._upload_timeout)
@@ -118,9 +121,9 @@ def _configuration(settings: Settings, folder: Path) -> dict[str, Any]:
     return found | (flat({"environment": read_json(environment)}) if environment.is_file() else {})
 
 
-def _group(settings: Settings) -> str:
-    if HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN:
-        parts = (settings.experiment.name, Path(HydraConfig.get().sweep.dir).name)
+def _group(settings: Settings, folder: Path) -> str:
+    if is_cell(folder):
+        parts = (settings.experiment.name, folder.parent.name)
         return "/".join(part for part in parts if part)[:128]
     return str(settings.dataset.name)
 

@@ -4,11 +4,14 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import lightning
 import torch
+from filelock import FileLock, Timeout
 
 from cpr_lightning.choices import Search
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
@@ -55,8 +58,9 @@ class OfflineIndex(lightning.Callback):
         targeted = self.settings.retrieval.search is Search.targeted
         data.use_index(index.neighbors if targeted else any_other(len(index)), maps)
         if data.defective is not None:
+            # On the module's device: each process of trainer=ddp has one of its own.
             near, maps = describe(
-                pl_module.backbone, data.defective.images, index, self.settings.retrieval, self.device
+                pl_module.backbone, data.defective.images, index, self.settings.retrieval, pl_module.device
             )
             if not targeted:
                 near = torch.arange(len(index)).expand(len(near), -1)
@@ -78,17 +82,38 @@ def cached_index(
     """
     folder = cache / fingerprint(backbone, images, settings)
     path = folder / "index.safetensors"
-    if path.is_file():
-        log.info("Index of %d references taken from %s", len(images), folder)
-        return ReferenceIndex.load(path)
-    # Nothing but somebody's deleting leaves a folder without its index; it would keep ours from taking its place.
-    shutil.rmtree(folder, ignore_errors=True)
-    log.info("Indexing %d references", len(images))
-    index = build_index(backbone, images, settings, device)
-    with new_folder(folder) as temporary:
-        index.save(temporary / path.name)
-        write_json(temporary / "settings.json", _facts(backbone, images, settings))
-    return index
+    with _alone(cache, folder.name):
+        if path.is_file():
+            log.info("Index of %d references taken from %s", len(images), folder)
+            return ReferenceIndex.load(path)
+        # Nothing but somebody's deleting leaves a folder without its index; it would keep ours from taking its place.
+        shutil.rmtree(folder, ignore_errors=True)
+        for half in cache.glob(f".{folder.name}.*"):  # of a build that was killed
+            shutil.rmtree(half, ignore_errors=True)
+        log.info("Indexing %d references", len(images))
+        index = build_index(backbone, images, settings, device)
+        with new_folder(folder) as temporary:
+            index.save(temporary / path.name)
+            write_json(temporary / "settings.json", _facts(backbone, images, settings))
+        log.info("Index kept in %s", folder)
+        return index
+
+
+@contextmanager
+def _alone(cache: Path, name: str) -> Iterator[None]:
+    """Let one process build an index, and the others wait for it. A process that ends in whatever way lets it go."""
+    locks = cache / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("Another process is building the index %s: waiting for it", cache / name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fingerprint(backbone: Backbone, images: ReferenceImages, settings: IndexSettings) -> str:

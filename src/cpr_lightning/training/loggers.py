@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
@@ -19,7 +20,7 @@ def open_loggers(settings: Settings, folder: Path) -> Iterator[list[Logger]]:
         settings: checked.
         folder: the run directory; what it holds at the end of the block is what W&B is told.
     """
-    loggers: list[Logger] = [build(each) for each in settings.logger.values()]
+    loggers: list[Logger] = [build(_in(folder, each)) for each in settings.logger.values()]
     ended: BaseException | None = None
     try:
         opened = [each for each in loggers if not isinstance(each, WandbRunLogger) or each.start(settings, folder)]
@@ -36,3 +37,8 @@ def open_loggers(settings: Settings, folder: Path) -> Iterator[list[Logger]]:
                 logger.close(ended)
             else:
                 logger.finalize("success" if ended is None else "failed")
+
+
+def _in(folder: Path, logger: dict[str, Any]) -> dict[str, Any]:
+    """A logger's arguments, with the run directory where no folder is given."""
+    return logger | {"save_dir": str(folder)} if logger.get("save_dir", "") is None else logger

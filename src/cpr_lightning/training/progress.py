@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cpr_lightning.terminal import bar, draws_bars
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ _NOT_HERE = (
     ".*dataloader is not resumable.*",  # data.pairs.Onward goes on where the training was interrupted
     ".*does not have many workers.*",  # one less than the cores is right for a training step on the CPU
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run's own
+    ".*`srun` command is available on your system.*",  # launcher=slurm submits whole cells
     ".*isinstance.*LeafSpec.*",  # a deprecation inside Lightning
+    ".*`broadcast_buffers` is deprecated.*",  # for a name that older versions of torch do not know
 )
 
 
@@ -76,11 +79,9 @@ class StepProgress(ProgressBar):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Open the bar."""
         del pl_module
-        if self._enabled and sys.stderr.isatty():
+        if self._enabled and draws_bars():
             columns = (TextColumn("Training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bar = Progress(
-                *columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}"), transient=True
-            )
+            self._bar = bar(*columns, TimeRemainingColumn(), TextColumn("loss {task.fields[loss]}"))
             self._bar.add_task("Training", total=trainer.max_steps, completed=trainer.global_step, loss="-")
             self._bar.start()
 

@@ -5,9 +5,9 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from cpr_lightning.build import build
+from cpr_lightning.composing import compose_settings
 from cpr_lightning.data.layout import Layout
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.verbs.composing import compose_settings
 
 ALL = "all"
 _CHOOSERS = ("dataset", "experiment", "fast")  # groups that choose a data set

@@ -11,6 +11,7 @@ from cpr_lightning.assembly import ready
 from cpr_lightning.benchmarking import Subject, benchmark
 from cpr_lightning.checks import known_keys
 from cpr_lightning.choices import Kind, Precision, Runtime
+from cpr_lightning.composing import compose_settings
 from cpr_lightning.data.images import find_images
 from cpr_lightning.environment import choose_device
 from cpr_lightning.errors import DataError, SettingsError
@@ -20,7 +21,6 @@ from cpr_lightning.runtime.choosing import check_runtime
 from cpr_lightning.settings import Settings
 from cpr_lightning.simulated import simulate, write_pictures
 from cpr_lightning.verbs.arguments import choose, parse, whole_number
-from cpr_lightning.verbs.composing import compose_settings
 from cpr_lightning.verbs.speed_tables import print_speed
 
 _PICTURES = 16  # different images, scored in turn: one alone would find the same references in the cache every time

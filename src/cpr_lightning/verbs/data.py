@@ -6,13 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cpr_lightning.build import build
+from cpr_lightning.composing import compose_settings
 from cpr_lightning.data.layout import Layout
 from cpr_lightning.data.survey import COUNTED, Survey, survey
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.settings import DatasetSettings
 from cpr_lightning.verbs.all_categories import ALL
 from cpr_lightning.verbs.arguments import parse
-from cpr_lightning.verbs.composing import compose_settings
 
 _KEYS = {
     "dataset": "mvtec, mvtec3d, btad, visa, mvtec_ad2, folder, tiny",

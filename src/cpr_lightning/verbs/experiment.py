@@ -4,40 +4,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from cpr_lightning.choices import Figure, Kind
 from cpr_lightning.errors import CprError
 from cpr_lightning.files import read_json
 from cpr_lightning.runs import load_settings
 from cpr_lightning.verbs import benchmark, figure, report
-from cpr_lightning.verbs.composing import compose_settings
 
 log = logging.getLogger(__name__)
-
-
-def refuse_early(words: Sequence[str]) -> None:
-    """Refuse now what would be refused in every cell of an experiment, such as a data set of which no root is known.
-
-    Raises:
-        SettingsError: the first cell cannot be composed, or its settings make no sense.
-    """
-    flags = {word for word in words if word.startswith("-")}
-    if not any(word.startswith("experiment=") for word in words) or flags - {"-m", "--multirun"}:
-        return
-    try:
-        overrides = OverridesParser.create().parse_overrides([word for word in words if word not in flags])
-    except HydraException:
-        return  # Hydra itself says it better
-    first = [
-        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-        if override.is_choice_sweep()
-        else str(override.input_line)
-        for override in overrides
-        if not override.key_or_group.startswith("hydra.")
-    ]
-    compose_settings(["category=any", *first])
 
 
 def finish(runs: Sequence[Path], folder: Path) -> bool:
@@ -56,7 +29,9 @@ def finish(runs: Sequence[Path], folder: Path) -> bool:
     # After all of training, one after another: nothing else then wants the machine.
     if wanted.benchmark:
         keys = [f"device={settings.device}", f"runs={wanted.benchmark_runs}"]
-        commands += [(benchmark.main, [f"run={run}", *keys]) for run in runs]
+        # Those of a sweep that was resumed may have been measured before.
+        unmeasured = [run for run in runs if not _is_newer(run / "benchmark.json", run / "metrics.json")]
+        commands += [(benchmark.main, [f"run={run}", *keys]) for run in unmeasured]
     for drawn in wanted.figures:
         if drawn is Figure.speed:
             commands.append((figure.main, [drawn.value, f"runs={folder}"]))
@@ -79,3 +54,7 @@ def finish(runs: Sequence[Path], folder: Path) -> bool:
 def _has_foreground(run: Path) -> bool:
     """Textures have none, and that is no failure."""
     return read_json(run / "metrics.json")["kind"] != Kind.texture.value
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime >= than.stat().st_mtime

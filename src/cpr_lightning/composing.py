@@ -17,8 +17,8 @@ from cpr_lightning.settings import Settings
 
 def conf_folder() -> Path:
     """The configuration files: in the package when it is installed, else at the top of the checkout."""
-    inside = Path(__file__).parents[1] / "conf"
-    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def compose_settings(overrides: list[str]) -> Settings:

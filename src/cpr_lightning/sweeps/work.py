@@ -1,0 +1,126 @@
+"""Running one cell of a sweep, in any process: whatever happens to it is written down, and harms no other."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cpr_lightning.errors import CprError, RunError, system_sentence
+from cpr_lightning.files import remove_halves
+from cpr_lightning.job import record_words, run_job
+from cpr_lightning.sweeps.cell import Cell, Outcome, State
+from cpr_lightning.sweeps.status import fingerprint, finished, read_status, write_status
+from cpr_lightning.terminal import plainly
+from cpr_lightning.training.checkpoints import LAST
+
+log = logging.getLogger(__name__)
+
+_LOCKS = ".locks"
+_FAILED = 2  # a command that could not run
+
+
+def work(cell: Cell) -> Outcome:
+    """Run a cell, or go on with it where it was interrupted; ``running`` where another process is at it.
+
+    Raises:
+        KeyboardInterrupt: and nothing else.
+    """
+    return _work(cell, wait=False)
+
+
+def wait_and_work(cell: Cell) -> Outcome:
+    """The same, but wait for a process that is at the cell."""
+    return _work(cell, wait=True)
+
+
+def _work(cell: Cell, *, wait: bool) -> Outcome:
+    started = time.time()
+    try:
+        with _alone(cell, wait):
+            metrics = finished(cell.folder)
+            if metrics is None:
+                write_status(cell, State.running, started)
+                with _logged(cell.folder), plainly():
+                    metrics = _run(cell, started)
+    except Timeout:
+        return Outcome(cell.number, State.running)
+    except Exception as error:
+        return Outcome(cell.number, State.failed, _recorded(cell, error, started), time.time() - started)
+    return Outcome(cell.number, State.done, None, time.time() - started, metrics)
+
+
+def _run(cell: Cell, started: float) -> dict[str, object]:
+    """One cell from its start or its last checkpoint to its end, in its log."""
+    remove_halves(cell.folder)
+    checkpoint = cell.folder / "checkpoints" / LAST
+    settings = replace(cell.settings, resume=str(cell.folder) if checkpoint.is_file() else None)
+    record_words(cell.folder, cell.words, Path.cwd())
+    try:
+        metrics = run_job(settings, cell.folder)
+    except Exception as error:
+        # What the user can put right is a sentence; anything else is a defect, and its place is wanted.
+        log.error("%s", _sentence(error), exc_info=not isinstance(error, (CprError, OSError)))
+        raise
+    except KeyboardInterrupt:
+        write_status(cell, State.left, started)
+        log.warning("Interrupted. The same command with sweep.resume=true goes on from here.")
+        raise
+    write_status(cell, State.done, started, exit_status=1 if metrics["n_skipped"] else 0)
+    return metrics
+
+
+def _recorded(cell: Cell, error: Exception, started: float) -> str:
+    """Write down why a cell failed; returns it as a sentence."""
+    said = _sentence(error)
+    try:
+        write_status(cell, State.failed, started, error=said, exit_status=_FAILED)
+    except OSError as trouble:  # the disk is full, for one
+        print(f"cpr: {cell.name}: its failure could not be recorded: {system_sentence(trouble)}", file=sys.stderr)
+    return said
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return system_sentence(error)
+    return str(error) if isinstance(error, CprError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _alone(cell: Cell, wait: bool) -> Iterator[None]:
+    """Hold the cell; its lock goes with this process, however it ends.
+
+    Raises:
+        Timeout: another process holds it, and is not to be waited for.
+        RunError: another sweep has made another run in its folder meanwhile.
+    """
+    locks = cell.folder.parent / _LOCKS
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{cell.name}.lock", timeout=-1 if wait else 0):
+        status = read_status(cell.folder)
+        if status is not None and status.config != fingerprint(cell.settings):
+            raise RunError(
+                f"Another sweep has made {cell.folder} with other settings. Choose another hydra.sweep.dir=."
+            )
+        cell.folder.mkdir(exist_ok=True)
+        yield
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """All that is logged goes to ``train.log`` of the cell; warnings also where the process has them."""
+    file = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    level, root.level = root.level, logging.INFO
+    root.addHandler(file)
+    try:
+        yield
+    finally:
+        root.removeHandler(file)
+        root.setLevel(level)
+        file.close()

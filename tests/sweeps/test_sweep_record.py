@@ -1,0 +1,55 @@
+"""A sweep is found again by the command that made it, and nobody writes into another's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cpr_lightning.errors import SettingsError
+from cpr_lightning.sweeps.record import find_sweep, is_cell, open_sweep
+
+WORDS = ["category=a,b", "seed=1", "hydra.mode=MULTIRUN"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_same_command_finds_its_newest_sweep(tmp_path: Path):
+    assert find_sweep(tmp_path, WORDS) is None
+    for name, words in (("one", WORDS), ("two", WORDS), ("other", ["category=a", "seed=1"])):
+        open_sweep(tmp_path / name, words, resume=False)
+        os.utime(tmp_path / name / "sweep.yaml")
+    assert find_sweep(tmp_path, WORDS) == tmp_path / "two"
+    how = ["sweep.resume=true", "launcher=joblib", "launcher.jobs=2", "logger=none"]
+    assert find_sweep(tmp_path, [*how, *reversed(WORDS)]) == tmp_path / "two"
+    assert find_sweep(tmp_path, [*WORDS, "branch.dim=16"]) is None
+
+
+def test_paths_mean_another_thing_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    open_sweep(tmp_path / "one", WORDS, resume=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_sweep(tmp_path, WORDS) is None
+
+
+def test_a_sweep_is_gone_on_with_only_when_asked(tmp_path: Path):
+    open_sweep(tmp_path / "one", WORDS, resume=False)
+    with pytest.raises(SettingsError, match=r"already holds a sweep.*sweep\.resume=true"):
+        open_sweep(tmp_path / "one", WORDS, resume=False)
+    open_sweep(tmp_path / "one", ["category=c"], resume=True)
+    assert find_sweep(tmp_path, WORDS) == find_sweep(tmp_path, ["category=c"]) == tmp_path / "one"
+
+
+@pytest.mark.parametrize("text", ["", "[", "3", "commands: [1, {words: [a]}]"])
+def test_a_damaged_record_is_of_no_sweep(text: str, tmp_path: Path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "sweep.yaml").write_text(text)
+    assert find_sweep(tmp_path, WORDS) is None
+
+
+def test_a_cell_lies_in_a_sweep(tmp_path: Path):
+    open_sweep(tmp_path / "one", WORDS, resume=False)
+    assert is_cell(tmp_path / "one" / "a")
+    assert not is_cell(tmp_path / "two" / "a")
