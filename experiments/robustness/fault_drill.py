@@ -29,11 +29,18 @@ from cpr_lightning.environment import describe_environment
 TIMINGS = {"training_seconds", "seconds_per_test_image"}
 CATEGORIES = 6
 SETTINGS = [
-    *("dataset=tiny", "backbone.name=resnet18", "backbone.weights=random", "image_size=96", "training.max_steps=12"),
+    *(
+        "dataset=mvtec",
+        "dataset.kind=object",
+        "backbone.name=resnet18",
+        "backbone.weights=random",
+        "image_size=96",
+        "training.max_steps=12",
+    ),
     *("training.batch_size=2", "training.checkpoint_every=3", "training.workers=1", "retrieval.neighbors=4"),
     *("retrieval.codebook_vectors=2000", "retrieval.codebook_restarts=2", "seed=1,2", "branch.dim=8,16"),
 ]
-BROKEN = "tiny_part3_cpr_full_seed2_branch.dim=16"
+BROKEN = "mvtec_part3_cpr_full_seed2_branch.dim=16"
 
 
 def main() -> None:

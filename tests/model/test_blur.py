@@ -38,7 +38,7 @@ def test_a_resize_and_a_blur_are_one(size: tuple[int, int], sigma: float):
     given, reach = maps(2, 24, 20, seed=3), round(4 * sigma)
     resized = F.interpolate(given.unsqueeze(1), size=size, mode="bilinear", align_corners=False).squeeze(1)
     expected = np.stack([ndimage.gaussian_filter(each, sigma, mode="mirror", radius=reach) for each in resized.numpy()])
-    np.testing.assert_allclose(resized_blur(given, size, sigma, reach).numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(resized_blur([given], size, sigma, reach).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_a_batch_do_not_mix():
@@ -52,3 +52,12 @@ def test_a_map_smaller_than_the_kernel_is_blurred_with_what_fits():
     given = maps(1, 6, 9, seed=2)
     expected = ndimage.gaussian_filter(given[0].numpy(), 4.0, mode="mirror", radius=5)
     np.testing.assert_allclose(gaussian_blur(given, 4.0, 16)[0].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(48, 60), (12, 10), (24, 20), (31, 17)])
+def test_the_sum_of_scales_is_resized_and_blurred(size: tuple[int, int]):
+    fine, coarse = maps(2, 24, 20, seed=4), maps(2, 12, 10, seed=5)
+    summed = fine + F.interpolate(coarse.unsqueeze(1), size=(24, 20), mode="bilinear").squeeze(1)
+    resized = F.interpolate(summed.unsqueeze(1), size=size, mode="bilinear").squeeze(1)
+    torch.testing.assert_close(resized_blur([fine, coarse], size, 0.0, 0), resized)
+    torch.testing.assert_close(resized_blur([fine, coarse], size, 1.5, 6), gaussian_blur(resized, 1.5, 6))

@@ -65,8 +65,8 @@ class Backbone(nn.Module):
         self.layers: list[int] = list(taken.out_indices)
         self.channels: list[int] = taken.channels()
         self.strides: list[int] = taken.reduction()
-        self.register_buffer("mean", torch.tensor(facts["mean"]).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(facts["std"]).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(facts["mean"]))
+        self.register_buffer("std", torch.tensor(facts["std"]))
         self.requires_grad_(False)
         self.train(False)
 
@@ -85,8 +85,9 @@ class Backbone(nn.Module):
         Returns:
             Per layer (B, C, H / stride, W / stride) float32.
         """
-        pixels = images.movedim(-1, 1).float().div(255)
-        return self.network((pixels - self.mean) / self.std)
+        pixels = (images.float().div(255) - self.mean) / self.std
+        # Last, so that it stands before the first convolution: OpenVINO then takes the pixels as they lie.
+        return self.network(pixels.movedim(-1, 1))
 
     def grid(self, layer: int, image_size: int) -> int:
         """Cells on a side of a layer's feature map."""

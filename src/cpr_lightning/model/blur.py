@@ -1,49 +1,65 @@
-"""Gaussian blur of maps, alone or after a resize, as two matrix products.
+"""Gaussian blur of maps, alone or after resizes, as a linear map of the rows and one of the columns.
 
-Resize and blur are linear in the rows and in the columns of a map: a matrix from the left and one from the right, which
-at the sizes of anomaly maps are far faster than a filter of 33×33. A resize and a blur in a row are one matrix.
+Resize and blur are linear in the rows and in the columns of a map; one after the other they are one linear map.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cpr_lightning.model.banded import Band, add, apply, band
+
 
 def gaussian_blur(maps: Tensor, sigma: float, reach: int) -> Tensor:
-    """Separable Gaussian of ±``reach`` cells, mirrored at the border: (…, H, W) → (…, H, W)."""
+    """Separable Gaussian of ±``reach`` cells, mirrored at the border: (B, H, W) → (B, H, W), float32."""
     # A mirror cannot show more than there is.
     reach = min(reach, maps.shape[-2] - 1, maps.shape[-1] - 1)
-    rows, columns = (_blurring(side, sigma, reach, maps.device).to(maps.dtype) for side in maps.shape[-2:])
-    return rows @ maps @ columns.T
+    rows, columns = (_band((side,), sigma, reach, maps.device) for side in maps.shape[-2:])
+    return apply(rows, maps.float(), columns)
 
 
-def resized_blur(maps: Tensor, size: Sequence[int], sigma: float, reach: int) -> Tensor:
-    """:func:`gaussian_blur` of maps resized bilinearly: (…, h, w) → (…, H, W)."""
+def resized_blur(scales: Sequence[Tensor], size: Sequence[int], sigma: float, reach: int) -> Tensor:
+    """:func:`gaussian_blur` of the sum of maps, each resized bilinearly to the first one's size and that to ``size``.
+
+    Args:
+        scales: (B, h, w) each.
+        size: (H, W).
+        sigma: pixels; 0: no blur.
+        reach: pixels.
+
+    Returns:
+        (B, H, W) float32.
+    """
     reach = min(reach, *(side - 1 for side in size))
-    rows, columns = (
-        _resized_blurring(before, after, sigma, reach, maps.device).to(maps.dtype)
-        for before, after in zip(maps.shape[-2:], size, strict=True)
-    )
-    return rows @ maps @ columns.T
+    first = scales[0].shape[-2:]
+    out = torch.zeros(len(scales[0]), *size, device=scales[0].device)
+    for scale in scales:
+        rows, columns = (
+            _band(tuple(side for side, _ in groupby(sides)), sigma, reach, scale.device)
+            for sides in zip(scale.shape[-2:], first, size, strict=True)
+        )
+        add(rows, scale.float(), columns, out)
+    return out
 
 
 @lru_cache(maxsize=64)
-def _blurring(side: int, sigma: float, reach: int, device: torch.device) -> Tensor:
-    """(side, side) float32: what the blur does to one side."""
+def _band(sides: tuple[int, ...], sigma: float, reach: int, device: torch.device) -> Band:
+    """Through these sides, one after the other, and blurred at the last."""
     with torch.inference_mode(False):  # it is kept, and may be used where gradients are
-        offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-        kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
-        unit = F.pad(torch.eye(side, dtype=torch.float64).unsqueeze(1), (reach, reach), mode="reflect")
-        return F.conv1d(unit, (kernel / kernel.sum()).view(1, 1, -1)).squeeze(1).T.float().contiguous().to(device)
+        matrix = torch.eye(sides[0], dtype=torch.float64)
+        for before, after in pairwise(sides):
+            unit = torch.eye(before, dtype=torch.float64).unsqueeze(1)
+            matrix = F.interpolate(unit, size=after, mode="linear", align_corners=False).squeeze(1).T @ matrix
+        return band(_blurring(sides[-1], sigma, reach) @ matrix if sigma > 0 else matrix, device)
 
 
-@lru_cache(maxsize=64)
-def _resized_blurring(before: int, after: int, sigma: float, reach: int, device: torch.device) -> Tensor:
-    """(after, before) float32: what a bilinear resize and then the blur do to one side."""
-    with torch.inference_mode(False):
-        unit = torch.eye(before).unsqueeze(1)
-        resized = F.interpolate(unit, size=after, mode="linear", align_corners=False).squeeze(1).T
-        return (_blurring(after, sigma, reach, torch.device("cpu")) @ resized).contiguous().to(device)
+def _blurring(side: int, sigma: float, reach: int) -> Tensor:
+    """(side, side) float64: what the blur does to one side."""
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    kernel = torch.exp(-offsets.square() / (2 * sigma * sigma))
+    unit = F.pad(torch.eye(side, dtype=torch.float64).unsqueeze(1), (reach, reach), mode="reflect")
+    return F.conv1d(unit, (kernel / kernel.sum()).view(1, 1, -1)).squeeze(1).T

@@ -30,10 +30,7 @@ class LocalBranch(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Per scale (B, C, H, W) → descriptors (B, D, H, W) of unit length over D."""
-        return [
-            F.normalize(branch.project(branch.trunk(scale)), dim=1)
-            for branch, scale in zip(self.branches(), features, strict=True)
-        ]
+        return [F.normalize(branch(scale), dim=1) for branch, scale in zip(self.branches(), features, strict=True)]
 
 
 class ScaleBranch(nn.Module):
@@ -44,6 +41,10 @@ class ScaleBranch(nn.Module):
         self.reduce = ConvNorm(channels, _REDUCED, bias=True, eps=1e-5)
         self.inception = Inception()
         self.project = nn.Conv2d(4 * _PART, dim, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, D, H, W), not normalised."""
+        return self.project(self.trunk(features))
 
     def trunk(self, features: Tensor) -> Tensor:
         """All but the projection: (B, C, H, W) → (B, 256, H, W)."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cpr_lightning.model.blur import gaussian_blur, resized_blur
+from cpr_lightning.model.top_pixels import top_sum
 
 _GROUP = 16
 
@@ -25,15 +26,10 @@ def postprocess(
     Returns:
         (B, H, W).
     """
-    summed = distances[0]
-    for scale in distances[1:]:
-        summed = summed + resize(scale.unsqueeze(1), summed.shape[1:]).squeeze(1)
     reach = round(4 * blur_sigma)
-    if foreground is None and blur_sigma > 0:
-        return resized_blur(summed, size, blur_sigma, reach)
-    anomaly_map = resize(summed.unsqueeze(1), size).squeeze(1)
-    if foreground is not None:
-        anomaly_map = anomaly_map * foreground
+    if foreground is None:
+        return resized_blur(distances, size, blur_sigma, reach)
+    anomaly_map = resized_blur(distances, size, 0.0, 0) * foreground
     return gaussian_blur(anomaly_map, blur_sigma, reach) if blur_sigma > 0 else anomaly_map
 
 
@@ -45,6 +41,8 @@ def image_score(anomaly_map: Tensor, top_pixels: int) -> Tensor:
     """
     pixels = anomaly_map.flatten(1)
     count = min(top_pixels, pixels.shape[1])
+    if pixels.device.type == "cpu":
+        return top_sum(pixels.float(), count)
     groups = F.pad(pixels, (0, -pixels.shape[1] % _GROUP), value=-torch.inf).unflatten(1, (-1, _GROUP))
     if groups.shape[1] > count:
         best = groups.amax(2).topk(count, dim=1, sorted=False).indices

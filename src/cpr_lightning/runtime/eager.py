@@ -37,7 +37,7 @@ class MixedFeatures(LocalFeatures):
             projected = raw
             if self.branch is not None:
                 scales = zip(self.branch.branches(), raw, strict=True)
-                projected = [branch.project(branch.trunk(scale)) for branch, scale in scales]
+                projected = [branch(scale) for branch, scale in scales]
         handed_on = self.dtype if images.is_cuda else torch.float32
         return raw[0].float(), [F.normalize(scale.float(), dim=1).to(handed_on) for scale in projected]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cpr_lightning.choices import Precision
 from cpr_lightning.model.network import NetworkPart
+from cpr_lightning.runtime.fused import fused
 
 if TYPE_CHECKING:
     import openvino
@@ -69,7 +70,7 @@ class OpenVinoNetwork:
         package = load_openvino()
         example = torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8)
         with torch.inference_mode(False), torch.no_grad():
-            self._model = package.convert_model(network, example_input=example)
+            self._model = package.convert_model(fused(network), example_input=example)
         self._core = package.Core()
         self._settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],

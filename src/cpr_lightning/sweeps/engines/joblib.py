@@ -1,5 +1,6 @@
 """Cells in parallel processes of this machine, with joblib's process pool (loky)."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -74,6 +75,8 @@ class _Process:
 def _begin(share: Share, sweep: int) -> None:
     """The first thing that a worker does."""
     settle(share.threads, share.cores)
+    # loky makes its own way of starting processes the default in its workers, which fails for those of a data loader.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     # Ctrl-C in a terminal reaches all processes; the sweep's own decides what becomes of this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(sweep,), daemon=True).start()
