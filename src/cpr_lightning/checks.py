@@ -13,7 +13,7 @@ from cpr_lightning.retrieval.codecs import PART
 from cpr_lightning.settings import Settings
 from cpr_lightning.trainer_checks import trainer_problem
 
-_OPEN = ("trainer", "logger", "launcher")  # their keys are Lightning's, or the launcher's
+_OPEN = ("trainer", "logger", "launcher", "search")  # their keys are those of what they build
 _HINTS = {
     "dataset.root": "the folder that holds the categories",
     "category": "which product, the name of a folder in dataset.root",

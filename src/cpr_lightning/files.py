@@ -16,7 +16,6 @@ from torch import Tensor
 
 from cpr_lightning.errors import RunError
 
-
 _HALF = re.compile(r"\..+\.\d+(\.\w+)?")  # the names that `replaced` and `new_folder` give for the time being
 
 

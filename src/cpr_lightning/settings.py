@@ -213,6 +213,7 @@ class Settings:
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
+    search: dict[str, Any] = field(default_factory=dict)  # what chooses the cells of a sweep, if not all are run
     sweep: SweepSettings = field(default_factory=SweepSettings)
     launcher: dict[str, Any] = field(default_factory=dict)  # what runs the cells of a sweep (_target_ and arguments)
     trainer: dict[str, Any] = field(default_factory=dict)  # arguments of lightning.Trainer; add one with +trainer.…

@@ -12,6 +12,7 @@ from cpr_lightning.errors import SettingsError
 from cpr_lightning.sweeps.cell import Cell
 from cpr_lightning.sweeps.expansion import composes_sweep, expand
 from cpr_lightning.sweeps.status import fingerprint
+from cpr_lightning.sweeps.words import all_words
 
 BASE = ["dataset.root=/data", "hydra.mode=MULTIRUN"]
 
@@ -19,7 +20,7 @@ BASE = ["dataset.root=/data", "hydra.mode=MULTIRUN"]
 def cells_of(*words: str) -> list[Cell]:
     first = composes_sweep([*words, *BASE])
     assert first is not None
-    return expand([*words, *BASE], first, Path("/sweep"))
+    return expand(all_words([*words, *BASE], first), Path("/sweep"))
 
 
 def as_hydra_has_it(cell: Cell) -> Any:

@@ -9,14 +9,12 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -26,15 +24,7 @@ from cpr_lightning.composing import checked, conf_folder, sentence
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.settings import Settings
 from cpr_lightning.sweeps.cell import Cell
-
-
-@dataclass(frozen=True)
-class Swept:
-    """A key with the words that set it, one for each of its values."""
-
-    key: str
-    words: tuple[str, ...]
-    plain: bool  # it sets a value that is there already: no group, no addition, no deletion
+from cpr_lightning.sweeps.words import Swept, parse
 
 
 def composes_sweep(words: Sequence[str]) -> DictConfig | None:
@@ -44,56 +34,32 @@ def composes_sweep(words: Sequence[str]) -> DictConfig | None:
         SettingsError: they compose nothing.
     """
     with _hydra():
-        first = _compose([each.words[0] for each in _swept(words)])
+        first = _compose([each.words[0] for each in parse(words)])
     return first if first.hydra.mode is RunMode.MULTIRUN else None
 
 
-def expand(words: Sequence[str], first: DictConfig, folder: Path) -> list[Cell]:
+def expand(words: Sequence[str], folder: Path, prefix: str = "") -> list[Cell]:
     """The cells of a sweep.
 
     Args:
-        words: the overrides of the command.
-        first: of ``composes_sweep``.
+        words: the overrides of the command and of the sweep's file (``words.all_words``).
         folder: of the sweep.
+        prefix: of the cells' folders.
 
     Raises:
         SettingsError: one of the cells cannot be composed, or makes no sense; it is named.
     """
-    params = OmegaConf.to_container(first.hydra.sweeper.params or OmegaConf.create({}))
-    assert isinstance(params, dict)
+    swept = parse(words)
+    for each in swept:
+        if each.endless:
+            raise SettingsError(
+                f"{each.key}=interval(…): a sweep needs values to choose from, as in {each.key}=1,2,3; a search "
+                "(search=optuna) takes intervals."
+            )
     with _hydra():
-        # What is typed goes before what a file says.
-        swept = _swept([*(f"{key}={value}" for key, value in params.items()), *words])
         made = list(_configurations(swept))
-        folders = _folders(folder, made)
+        folders = _folders(folder, prefix, made)
         return [_cell(number, folders[number], *each) for number, each in enumerate(made)]
-
-
-def _swept(words: Sequence[str]) -> list[Swept]:
-    """Each key once, in the order of the words; of several words with one key the last holds."""
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(words))
-    except HydraException as error:
-        raise SettingsError(sentence(error)) from error
-    found: dict[str, Swept] = {}
-    for override in overrides:
-        key = override.get_key_element()
-        if override.is_sweep_override():
-            if not override.is_discrete_sweep():
-                raise SettingsError(f"{override.input_line}: a sweep needs values to choose from, as in {key}=1,2,3.")
-            chosen = tuple(f"{key}={text}" for text in override.sweep_string_iterator())
-        else:
-            chosen = (str(override.input_line),)
-        if not chosen:
-            raise SettingsError(f"{override.input_line} has no value.")
-        found[key] = Swept(key, chosen, _is_plain(override))
-    return list(found.values())
-
-
-def _is_plain(override: Override) -> bool:
-    key = override.key_or_group
-    group = (conf_folder() / key).is_dir() or "/" in key or override.package is not None
-    return not (group or override.is_add() or override.is_delete() or override.is_force_add())
 
 
 def _configurations(swept: Sequence[Swept]) -> Iterator[tuple[tuple[str, ...], DictConfig]]:
@@ -135,7 +101,7 @@ def _compose(words: Sequence[str]) -> DictConfig:
         raise SettingsError(sentence(error)) from error
 
 
-def _folders(above: Path, made: Sequence[tuple[tuple[str, ...], DictConfig]]) -> list[Path]:
+def _folders(above: Path, prefix: str, made: Sequence[tuple[tuple[str, ...], DictConfig]]) -> list[Path]:
     """Of all cells; where several would have one, the words in which they differ are added to its name."""
     named: list[Path] = []
     sharing: dict[Path, list[tuple[str, ...]]] = {}
@@ -143,7 +109,7 @@ def _folders(above: Path, made: Sequence[tuple[tuple[str, ...], DictConfig]]) ->
         with open_dict(config.hydra):
             config.hydra.job.num = number
         try:
-            named.append(above / str(config.hydra.sweep.subdir))
+            named.append(above / f"{prefix}{config.hydra.sweep.subdir}")
         except OmegaConfBaseException as error:
             raise SettingsError(sentence(error)) from error
         sharing.setdefault(named[-1], []).append(words)

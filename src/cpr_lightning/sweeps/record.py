@@ -13,7 +13,7 @@ from cpr_lightning.files import write_text
 
 RECORD = "sweep.yaml"
 # What may differ between two commands for one sweep: how it is run, and what is told of it.
-_HOW = ("sweep.", "launcher", "logger", "hydra.sweep.dir=", "hydra.mode=", "hydra.launcher")
+_HOW = ("sweep.", "launcher", "logger", "search.", "hydra.sweep.dir=", "hydra.mode=", "hydra.launcher")
 
 
 def open_sweep(folder: Path, words: Sequence[str], *, resume: bool) -> None:

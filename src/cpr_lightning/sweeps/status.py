@@ -16,7 +16,7 @@ from cpr_lightning.sweeps.cell import Cell, State
 
 STATUS = "status.json"
 # Where a run is made and what is told of it does not make it another run.
-_NOT_OF_THE_CELL = ("resume", "sweep", "launcher", "logger", "index_cache", "experiment")
+_NOT_OF_THE_CELL = ("resume", "sweep", "launcher", "search", "logger", "index_cache", "experiment")
 
 
 @dataclass(frozen=True)

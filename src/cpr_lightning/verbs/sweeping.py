@@ -2,23 +2,22 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from cpr_lightning.build import build
 from cpr_lightning.errors import RunError, SettingsError
-from cpr_lightning.sweeps.board import Board
-from cpr_lightning.sweeps.cell import Cell, Outcome, State
-from cpr_lightning.sweeps.engines.engine import Engine
+from cpr_lightning.sweeps.cell import Outcome, State
 from cpr_lightning.sweeps.expansion import expand
 from cpr_lightning.sweeps.leaderboard import print_leaderboard
 from cpr_lightning.sweeps.plan import Plan, plan
 from cpr_lightning.sweeps.record import find_sweep, open_sweep
+from cpr_lightning.sweeps.running import run_cells
 from cpr_lightning.sweeps.status import finished
-from cpr_lightning.sweeps.work import wait_and_work, work
+from cpr_lightning.sweeps.words import all_words
 from cpr_lightning.verbs.experiment import finish
+from cpr_lightning.verbs.searching import search
 
 _NAMED = 5  # failed cells
 _NOT_OURS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper.max_batch_size")
@@ -43,7 +42,9 @@ def sweep(words: Sequence[str], first: DictConfig) -> int:
     engine = build(dict(first.launcher))
     engine.check()
     folder = _folder(words, first)
-    cells = expand(words, first, folder)
+    if first.search:
+        return search(words, first, engine, folder)
+    cells = expand(all_words(words, first), folder)
     if first.sweep.dry:
         _list(plan(cells, folder), folder)
         return 0
@@ -51,7 +52,7 @@ def sweep(words: Sequence[str], first: DictConfig) -> int:
     planned = plan(cells, folder)
     print(f"{len(cells)} cells in {folder}: {len(planned.done)} done, {len(planned.left)} to run", flush=True)
     try:
-        outcomes = _run(engine, planned)
+        outcomes = run_cells(engine, planned)
     except KeyboardInterrupt:
         print(f"cpr: go on with the same command and sweep.resume=true hydra.sweep.dir={folder}", file=sys.stderr)
         raise
@@ -76,27 +77,6 @@ def _list(planned: Plan, folder: Path) -> None:
             print(f"{head:<6}  {cell.folder.relative_to(folder)}  {' '.join(cell.words)}")
     total = len(planned.done) + len(planned.left)
     print(f"{total} cells in {folder}: {len(planned.done)} done, {len(planned.left)} to run")
-
-
-def _run(engine: Engine, planned: Plan) -> list[Outcome]:
-    """Run what is left. Cells that another sweep is at come last: it may have done them by then."""
-    board = Board(planned.done, planned.left)
-    outcomes: list[Outcome] = []
-    busy: list[Cell] = []
-    cells = {cell.number: cell for cell in planned.left}
-    with board.shown():
-        with closing(engine.run(planned.left, work)) as running:
-            for outcome in running:
-                if outcome.state is State.running:
-                    busy.append(cells[outcome.number])
-                else:
-                    outcomes.append(outcome)
-                    board.ended(outcome)
-        with closing(engine.run(busy, wait_and_work)) as running:
-            for outcome in running:
-                outcomes.append(outcome)
-                board.ended(outcome)
-    return outcomes
 
 
 def _ended(planned: Plan, outcomes: Sequence[Outcome], folder: Path) -> int:

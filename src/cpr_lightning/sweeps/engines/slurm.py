@@ -149,6 +149,9 @@ def _outcome(job: Any, cell: Cell, began: float) -> Outcome:
         reason = raised[-1] if raised else first_line(error)
         said = f"its job {job.job_id} could not run it ({reason}); see {job.paths.stdout}."
         return Outcome(cell.number, State.failed, said, time.monotonic() - began)
+    finally:  # the logs stay
+        job.paths.result_pickle.unlink(missing_ok=True)
+        job.paths.submitted_pickle.unlink(missing_ok=True)
 
 
 def _dead(job: Any, cell: Cell, state: str | None, began: float) -> Outcome:
