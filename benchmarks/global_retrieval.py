@@ -23,14 +23,8 @@ from cpr_lightning.choices import Divergence
 from cpr_lightning.data.images import list_images, read_image
 from cpr_lightning.files import write_text
 from cpr_lightning.model.backbone import Backbone
-from cpr_lightning.model.global_retrieval import (
-    GlobalRetrieval,
-    assign_codes,
-    block_histograms,
-    fit_codebook,
-    nearest,
-    query_terms,
-)
+from cpr_lightning.model.divergence import query_terms
+from cpr_lightning.model.global_retrieval import GlobalRetrieval, assign_codes, block_histograms, fit_codebook, nearest
 from cpr_lightning.model.prefilter import Prefilter
 from cpr_lightning.model.targeting import trimmed_scan
 

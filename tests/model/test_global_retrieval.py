@@ -12,17 +12,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cpr_lightning.choices import Divergence
-from cpr_lightning.model.global_retrieval import (
-    GlobalRetrieval,
-    assign_codes,
-    block_divergence,
-    block_histograms,
-    fit_codebook,
-    nearest,
-    query_terms,
-    reference_terms,
-    trimmed_distance,
-)
+from cpr_lightning.model.divergence import block_divergence, query_terms, reference_terms, trimmed_distance
+from cpr_lightning.model.global_retrieval import GlobalRetrieval, assign_codes, block_histograms, fit_codebook, nearest
 
 Golden = Callable[[str], dict[str, Tensor]]
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from cpr_lightning.choices import Divergence
 from cpr_lightning.model import global_retrieval
-from cpr_lightning.model.global_retrieval import GlobalRetrieval, nearest, reference_terms
+from cpr_lightning.model.divergence import reference_terms
+from cpr_lightning.model.global_retrieval import GlobalRetrieval, nearest
 from cpr_lightning.model.prefilter import Prefilter
 
 REFERENCES = 3000

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor
 
 from cpr_lightning.choices import Divergence
-from cpr_lightning.model.global_retrieval import (
-    GlobalRetrieval,
-    block_divergence,
-    block_histograms,
-    query_terms,
-    reference_terms,
-    trimmed_distance,
-)
+from cpr_lightning.model.divergence import block_divergence, query_terms, reference_terms, trimmed_distance
+from cpr_lightning.model.global_retrieval import GlobalRetrieval, block_histograms
 from cpr_lightning.model.targeting import trimmed_scan
 
 
