@@ -1,6 +1,7 @@
 """The loader: the same batches with any number of workers, and the right ones after an interruption."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,7 +121,8 @@ def test_a_batch_holds_queries_references_and_foregrounds(paths: list[Path]):
 def test_a_resumed_training_goes_on_with_the_next_pair(paths: list[Path], step: int, accumulated: int, first: int):
     whole = list(data_of(paths, steps=4 * accumulated).train_dataloader())
     data = data_of(paths)
-    data.trainer = SimpleNamespace(global_step=step, accumulate_grad_batches=accumulated)  # pyright: ignore[reportAttributeAccessIssue]
+    place = SimpleNamespace(global_step=step, accumulate_grad_batches=accumulated, global_rank=0, world_size=1)
+    data.trainer = place  # pyright: ignore[reportAttributeAccessIssue]
     rest = list(data.train_dataloader())
     assert rest[0].number[0].item() == first
     assert all(equal(one, other) for one, other in zip(rest, whole[first // 3 :], strict=True))
@@ -197,3 +199,30 @@ def test_workers_are_as_asked_else_one_less_than_the_cores_and_at_most_four(monk
     for cores, expected in ((1, 0), (2, 1), (5, 4), (64, 4)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
         assert loader_workers(None) == expected
+
+
+def test_processes_that_train_together_share_the_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [loader_workers(None, processes) for processes in (2, 4, 8, 16)] == [3, 1, 0, 0]
+    assert loader_workers(2, 8) == 2
+
+
+def test_processes_that_train_together_share_the_batches(paths: list[Path]):
+    whole = list(data_of(paths, batch_size=4).train_dataloader())
+    halves = []
+    for rank in (0, 1):
+        data = data_of(paths, batch_size=4)
+        place = SimpleNamespace(global_step=0, accumulate_grad_batches=1, global_rank=rank, world_size=2)
+        data.trainer = place  # pyright: ignore[reportAttributeAccessIssue]
+        halves.append(list(data.train_dataloader()))
+    for batch, *parts in zip(whole, *halves, strict=True):
+        for name, value in vars(batch).items():
+            assert torch.equal(value, torch.cat([getattr(part, name) for part in parts]))
+
+
+def test_decoded_images_are_not_sent_to_other_processes(paths: list[Path]):
+    images = ReferenceImages(paths, SIZE)
+    before = images(1)
+    sent = pickle.dumps(images)
+    assert len(sent) < before.nbytes
+    np.testing.assert_array_equal(pickle.loads(sent)(1), before)

@@ -314,3 +314,14 @@ def test_shown_images_are_not_written_to():
     collate([pairs[number] for number in range(40)]).query.zero_()
     assert np.array_equal(real.defects.images, images)
     assert np.array_equal(real.defects.masks, masks)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_processes_share_every_batch_from_the_one_on_at_which_training_was_interrupted(processes: int):
+    shares = [Onward(8, 24, 4, rank=rank, processes=processes) for rank in range(processes)]
+    share = 4 // processes
+    for batch, first in enumerate(range(8, 24, 4)):
+        held = [list(each)[batch * share : (batch + 1) * share] for each in shares]
+        assert list(itertools.chain(*held)) == list(range(first, first + 4))
+    # Lightning counts what comes before as fetched.
+    assert [len(each) for each in shares] == [24 // processes] * processes

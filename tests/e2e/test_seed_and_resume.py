@@ -2,23 +2,19 @@
 
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from e2e_helpers import (
     Trained,
     call_cpr,
-    child_environment,
-    command,
     half_files,
     numbers_of,
     rows_of,
     same_model,
     small,
 )
+from signals import group_is_gone, kill_group, started, wait_for
 
 ENDURING = ["training.max_steps=12", "training.checkpoint_every=2"]
 
@@ -58,47 +54,6 @@ def test_loader_processes_do_not_change_the_numbers(trained: Trained, tiny: Path
 def test_checkpoints_do_not_change_the_numbers(unbroken: Path, tiny: Path, tmp_path: Path):
     plain = trained_with(tiny, tmp_path / "plain", "training.max_steps=12")
     assert same_model(plain, unbroken)
-
-
-def started(words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
-    """A process group of its own, so that signals reach its loader processes, and not us."""
-    with (cwd / "said.txt").open("wb") as said:
-        return subprocess.Popen(
-            command(*words),
-            cwd=cwd,
-            env=child_environment(),
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # Where the tests themselves run in the background, Ctrl-C is switched off for them and for what they start.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], cwd: Path, seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        said = (cwd / "said.txt").read_text(errors="replace")
-        assert process.poll() is None, f"ended early with {process.returncode}:\n{said}"
-        assert time.monotonic() < end, said
-        time.sleep(0.005)
-
-
-def group_is_gone(group: int, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cpr_lightning.training.pixel_pairs import PixelPairs, Points, draw_pixel_pairs, remote_threshold, to_cells
+from cpr_lightning.training.pixel_pairs import Part, PixelPairs, Points, draw_pixel_pairs, remote_threshold, to_cells
 
 SIZE = 40
 THETA = remote_threshold(4, 3)
@@ -190,6 +190,22 @@ def test_one_generator_one_draw():
 def test_images_of_a_batch_are_drawn_apart():
     same = draw(with_defects(0, 0)).same
     assert not torch.equal(same.query[0], same.query[1])
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_that_share_a_batch_draw_the_pairs_of_one_that_has_all_of_it(processes: int):
+    defect, foreground = with_defects(50, 700, 0, 1600, 30, 1), torch.rand(6, SIZE, SIZE, generator=generator(5))
+    whole = draw_pixel_pairs(defect, foreground, 100, remote_distance=THETA, generator=generator())
+    share = 6 // processes
+    parts = [
+        draw_pixel_pairs(
+            defect[first : first + share], foreground[first : first + share], 100,
+            remote_distance=THETA, generator=generator(), part=Part(first, 6),
+        )
+        for first in range(0, 6, share)
+    ]  # fmt: skip
+    for of_whole, *of_parts in zip(flat(whole), *map(flat, parts), strict=True):
+        assert torch.equal(of_whole, torch.cat(of_parts))
 
 
 def test_points_are_x_before_y_on_images_that_are_not_square():

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lightning
@@ -36,6 +37,10 @@ class ReferenceImages:
         self.size = size
         self._kept: dict[int, NDArray[np.uint8]] = {}
         self._room = _CACHE_BYTES // (size * size * 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: it reads for itself what it needs."""
+        return vars(self) | {"_kept": {}}
 
     def __len__(self) -> int:
         """Number of references."""
@@ -119,7 +124,9 @@ class PairDataModule(lightning.LightningDataModule):
         self._supervision = Supervision(self.defective, neighbors, foreground, shown, extension)
 
     def train_dataloader(self) -> DataLoader[Pair]:
-        """Pairs from the step on at which a resumed training was interrupted."""
+        """Pairs from the step on at which a resumed training was interrupted; of every batch the part of this process,
+        where several share it.
+        """
         if self._neighbors is None or (self.defective is not None and self._supervision is None):
             raise RuntimeError("The offline index is not set: train with the callback OfflineIndex.")
         trainer = self.trainer
@@ -135,26 +142,28 @@ class PairDataModule(lightning.LightningDataModule):
             self.steps * per_step,
             self._supervision,
         )
-        workers = loader_workers(self.settings.workers)
+        rank, processes = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        start = (trainer.global_step if trainer else 0) * per_step
         return DataLoader(
             dataset,
-            batch_size=batch,
-            sampler=Onward((trainer.global_step if trainer else 0) * per_step, len(dataset)),
-            num_workers=workers,
+            batch_size=batch // processes,
+            sampler=Onward(start, len(dataset), batch, rank=rank, processes=processes),
+            num_workers=loader_workers(self.settings.workers, processes),
             collate_fn=collate,
             worker_init_fn=_single_threaded,
             pin_memory=torch.cuda.is_available(),
         )
 
 
-def loader_workers(asked: int | None) -> int:
+def loader_workers(asked: int | None, processes: int = 1) -> int:
     """Loader processes: as asked, else one less than the cores, so that the training step keeps one; at most 4, or 16
-    where a GPU computes and asks for hundreds of pairs a second.
+    where a GPU computes and asks for hundreds of pairs a second. Of several processes that train, each has so many as
+    were asked for, or its share of the cores.
     """
     if asked is not None:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return min(cores - 1, 16 if torch.cuda.is_available() else 4)
+    return min(max(cores // processes - 1, 0), 16 if torch.cuda.is_available() else 4)
 
 
 def _single_threaded(worker: int) -> None:

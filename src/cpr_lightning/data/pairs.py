@@ -148,15 +148,27 @@ def _map(maps: Tensor | None, row: int) -> Tensor:
 
 
 class Onward(Sampler[int]):
-    """Numbers from ``start`` to ``stop``: a resumed training goes on with the pair at which it was interrupted."""
+    """Numbers from ``start`` to ``stop``: a resumed training goes on with the pair at which it was interrupted.
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.numbers = range(start, stop)
+    Args:
+        start: a multiple of ``batch``.
+        stop: likewise.
+        batch: numbers in a batch.
+        rank: which of the processes this is that share every batch; it takes the rank-th part of it.
+        processes: how many they are; ``batch`` is a multiple of it.
+    """
+
+    def __init__(self, start: int, stop: int, batch: int = 1, *, rank: int = 0, processes: int = 1) -> None:
+        self.batches = range(start, stop, batch)
+        self.share = batch // processes
+        self.rank = rank
 
     def __iter__(self) -> Iterator[int]:
         """The numbers in order."""
-        return iter(self.numbers)
+        for first in self.batches:
+            own = first + self.rank * self.share
+            yield from range(own, own + self.share)
 
     def __len__(self) -> int:
         """How many there are from the very start: Lightning counts those before ``start`` as already fetched."""
-        return self.numbers.stop
+        return self.batches.stop // self.batches.step * self.share

@@ -51,7 +51,7 @@ class Samples:
         kind: what it shows.
         references: good images to learn from.
         test: images to test with.
-        validation: good images that serve for thresholds alone; none of them is learned from or tested with.
+        validation: good images for thresholds and the validation score; none is learned from or tested with.
         defective: real defective images to learn from (scenario supervised); none of them is in ``test``.
     """
 

@@ -1,4 +1,4 @@
-"""How far the histograms of blocks are apart, as a constant less a matrix product: one term each for query and reference."""
+"""How far the histograms of blocks are apart, written as a constant less a product of matrices."""
 
 import math
 from functools import lru_cache

@@ -7,6 +7,7 @@ import faiss
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cpr_lightning.choices import Divergence
 from cpr_lightning.model.divergence import block_divergence, count_terms, query_terms, reference_terms, trimmed_distance

@@ -45,8 +45,9 @@ class KeepGood(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
     ) -> None:
         """The loss is finite here, for the training step raises where it is not: the state was good."""
-        del trainer, pl_module, loss
-        if self._candidate.exists():
+        del pl_module, loss
+        # All processes of a training save together, and the first one writes.
+        if trainer.is_global_zero and self._candidate.exists():
             self._candidate.replace(self.path)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

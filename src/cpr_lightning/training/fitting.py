@@ -1,24 +1,27 @@
 """One training run from settings to a run directory that can score images."""
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger
 
 from cpr_lightning.assembly import assemble, create_backbone, create_branch, feature_shapes, ready
 from cpr_lightning.choices import Kind, Search
 from cpr_lightning.data.datamodule import PairDataModule, ReferenceImages
+from cpr_lightning.data.held_out import hold_out
+from cpr_lightning.data.images import read_image
 from cpr_lightning.data.samples import Samples
-from cpr_lightning.errors import RunError, SettingsError, first_line
+from cpr_lightning.errors import RunError
 from cpr_lightning.evaluation.calibration import calibrate
+from cpr_lightning.evaluation.validation import validation_score
 from cpr_lightning.files import write_json
+from cpr_lightning.model.foreground import sharpen
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
@@ -26,11 +29,11 @@ from cpr_lightning.retrieval.whole_bank import choose_coreset, save_coreset
 from cpr_lightning.runs import Run, save_model, save_settings
 from cpr_lightning.runtime.choosing import rehearse
 from cpr_lightning.settings import Settings
-from cpr_lightning.training.building import IndexSettings
-from cpr_lightning.training.checkpoints import LAST, KeepGood, WholeCheckpointIO
+from cpr_lightning.training.building import IndexSettings, describe
+from cpr_lightning.training.checkpoints import LAST
 from cpr_lightning.training.indexing import OfflineIndex
-from cpr_lightning.training.module import LocalBranchTraining
-from cpr_lightning.training.progress import StepProgress, interruptible, quiet
+from cpr_lightning.training.processes import process_count
+from cpr_lightning.training.trainer import fit
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ def train_run(
         device: to compute on.
         loggers: of the training's curves.
     """
+    count = process_count(settings, device)
+    samples = hold_out(samples, settings)
     save_settings(folder, settings)
     steps = training_steps(settings, samples.kind)
     started = time.perf_counter()
@@ -69,13 +74,16 @@ def train_run(
     index = offline.prepare(backbone, data.images)
     trained = 0
     if features.branch is not None and steps > 0:
-        trained = _fit(settings, samples.kind, features, data, offline, folder, loggers)
+        trained = fit(settings, samples.kind, features, data, offline, folder, loggers, count)
     features.to(device).eval()
     references = [str(sample.image) for sample in samples.references]
     save_model(folder, features, index, references)
     run = _with_bank(settings, features, index, data.images, samples, folder, device)
-    facts = {"steps": trained, "n_defective": len(samples.defective)}
-    write_json(folder / "training.json", facts | {"training_seconds": time.perf_counter() - started})
+    facts: dict[str, Any] = {"steps": trained, "n_defective": len(samples.defective)}
+    facts["training_seconds"] = time.perf_counter() - started
+    if settings.validation.images:
+        facts |= _validated(run, features, index, samples, device)
+    write_json(folder / "training.json", facts)
     return run
 
 
@@ -92,62 +100,6 @@ def _index_settings(settings: Settings, kind: Kind) -> IndexSettings:
     return IndexSettings(settings.retrieval, settings.foreground if wanted else None)
 
 
-def _fit(
-    settings: Settings,
-    kind: Kind,
-    features: LocalFeatures,
-    data: PairDataModule,
-    offline: OfflineIndex,
-    folder: Path,
-    loggers: Sequence[Logger],
-) -> int:
-    """Train the local branch; returns the number of steps it has had."""
-    assert features.branch is not None
-    module = LocalBranchTraining(
-        features.backbone,
-        features.branch,
-        settings.training,
-        kind=kind,
-        window=settings.retrieval.windows[0],
-        seed=settings.seed,
-    )
-    checkpoints = folder / "checkpoints"
-    accelerator, devices = lightning_device(settings.device)
-    arguments: dict[str, Any] = {
-        "accelerator": accelerator,
-        "devices": devices,
-        "max_steps": data.steps,
-        "max_epochs": -1,
-        "default_root_dir": folder,
-        "enable_model_summary": False,
-    }
-    with quiet():
-        keep_good = KeepGood(checkpoints, settings.training.checkpoint_every)
-        trainer = _trainer(
-            **arguments | settings.trainer,
-            logger=list(loggers) or False,
-            callbacks=[offline, keep_good, StepProgress()],
-        )
-        with interruptible():
-            trainer.fit(module, datamodule=data, ckpt_path=_checkpoint(checkpoints, settings.resume), weights_only=True)
-    return trainer.global_step
-
-
-def _trainer(**arguments: Any) -> lightning.Trainer:
-    try:
-        return lightning.Trainer(**arguments, enable_checkpointing=False, plugins=[WholeCheckpointIO()])
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise SettingsError(f"The keys of trainer cannot be used: {first_line(error)}") from error
-
-
-def lightning_device(device: str) -> tuple[str, Any]:
-    """Lightning's ``accelerator`` and ``devices`` for a torch device or ``auto``."""
-    if device == "auto":
-        return "auto", 1
-    kind, _, number = device.partition(":")
-    return kind, [int(number)] if number else 1
-
-
 def refuse_other_run(folder: Path) -> None:
     """Refuse to start a run where another one lies, before anything of it is written over.
 
@@ -158,15 +110,18 @@ def refuse_other_run(folder: Path) -> None:
         raise RunError(f"{folder} already holds a run. Go on with resume={folder}, or choose another hydra.run.dir=.")
 
 
-def _checkpoint(folder: Path, resume: str | None) -> Path | None:
-    """The checkpoint to go on from, if the run is to be resumed and has one."""
-    if resume is None:
-        return None
-    last = folder / LAST
-    if not last.is_file():
-        log.warning("%s holds no checkpoint yet: training starts from the beginning.", resume)
-        return None
-    return last
+def _validated(
+    run: Run, features: LocalFeatures, index: ReferenceIndex, samples: Samples, device: torch.device
+) -> dict[str, Any]:
+    """The validation score, None where it is undefined, and of how many images."""
+    settings = run.settings
+    rows = np.linspace(0, len(samples.validation) - 1, settings.validation.images).round().astype(int).tolist()
+    images = [read_image(samples.validation[row].image, settings.image_size) for row in rows]
+    _, maps = describe(features.backbone, np.stack(images), index, settings.retrieval, device)
+    where = None if maps is None else list(sharpen(maps).numpy())
+    score = validation_score(run.cascade, images, where, kind=samples.kind, seed=settings.seed, device=device)
+    log.info("Validation score %.4f (pixel AP of synthetic defects on %d held-out images)", score, len(images))
+    return {"validation_score": None if math.isnan(score) else score, "n_validation": len(images)}
 
 
 def _with_bank(

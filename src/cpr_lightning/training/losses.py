@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cpr_lightning.choices import Reading, RemoteWeight
+from cpr_lightning.training.collective import total
 
 
 def remote_weight(query: Tensor, reference: Tensor, valid: Tensor, kind: RemoteWeight) -> Tensor:
@@ -77,11 +78,12 @@ def pair_loss(
         reading: official divides each term by the number of its own pairs, paper both by the number of all (Γ).
 
     Returns:
-        The positive and the negative term, ().
+        The positive and the negative term, (). Where several processes share the batch: this one's part of them, its
+        sums over the number of the pairs of all.
     """
     gained = margin_loss(positive, positive_weight, positive_margin, 1, power, reading)
     lost = margin_loss(negative, negative_weight, negative_margin, -1, power, reading)
-    positives, negatives = (positive_weight > 0).sum(), (negative_weight > 0).sum()
+    positives, negatives = total(torch.stack([(positive_weight > 0).sum(), (negative_weight > 0).sum()]))
     if reading is Reading.paper:
         positives = negatives = positives + negatives
     return gained / positives.clamp(min=1), lost / negatives.clamp(min=1)

@@ -16,8 +16,9 @@ from cpr_lightning.model.backbone import Backbone
 from cpr_lightning.model.local_branch import LocalBranch, ScaleBranch
 from cpr_lightning.model.postprocess import resize
 from cpr_lightning.settings import TrainingSettings
+from cpr_lightning.training.collective import processes, rank, total
 from cpr_lightning.training.losses import pair_loss, remote_weight
-from cpr_lightning.training.pixel_pairs import PixelPairs, draw_pixel_pairs, remote_threshold, to_cells
+from cpr_lightning.training.pixel_pairs import Part, PixelPairs, draw_pixel_pairs, remote_threshold, to_cells
 from cpr_lightning.training.points import Corners, corners, read
 from cpr_lightning.training.sampled_trunk import sampled_trunk
 
@@ -61,7 +62,11 @@ class LocalBranchTraining(lightning.LightningModule):
         )
 
     def training_step(self, batch: Pair, batch_idx: int) -> Tensor:
-        """Eq. 12, summed over the scales."""
+        """Eq. 12, summed over the scales.
+
+        Where several processes share a batch, each has its part of the sum, with the statistics and the number of pairs
+        of all: the gradients' sum over the processes is that of one process with the whole batch.
+        """
         del batch_idx
         pairs = self.draw_pairs(batch)
         # Query and reference in one batch, so that batch norm sees both alike.
@@ -72,6 +77,9 @@ class LocalBranchTraining(lightning.LightningModule):
         ]
         positive = torch.stack([term[0] for term in terms]).sum()
         negative = torch.stack([term[1] for term in terms]).sum()
+        own = positive + negative
+        # Of the whole batch, so that all processes log the same, and stop together.
+        positive, negative = total(torch.stack([positive, negative]))
         loss = positive + negative
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -80,12 +88,16 @@ class LocalBranchTraining(lightning.LightningModule):
                 "cpr train resume=RUN_DIR training.learning_rate=…"
             )
         self.log_dict({"loss": loss, "loss_same": positive, "loss_different": negative}, prog_bar=True)
-        return loss
+        # Lightning's mean over the processes makes the sum of it.
+        return own * processes()
 
     def draw_pairs(self, batch: Pair) -> PixelPairs:
-        """Algorithm 1 on a batch; the draw depends on the seed and the number of the batch's first pair alone."""
+        """Algorithm 1 on a batch; the draw depends on the seed and the number of the batch's first pair alone, and a
+        process with a part of the batch draws the pairs that a single one would draw for it.
+        """
+        part = Part(rank() * len(batch.number), processes() * len(batch.number))
         generator = torch.Generator(batch.defect.device)
-        state = np.random.SeedSequence((self.seed, int(batch.number[0]))).generate_state(2)
+        state = np.random.SeedSequence((self.seed, int(batch.number[0]) - part.first)).generate_state(2)
         generator.manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
         defect, distance = batch.defect, self.remote_distance
         size = defect.shape[1:]
@@ -97,7 +109,9 @@ class LocalBranchTraining(lightning.LightningModule):
             stride = self.backbone.strides[0]
             defect, foreground = to_cells(defect, foreground, self.backbone.grid(0, size[0]))
             distance = None if distance is None else distance / stride
-        return draw_pixel_pairs(defect, foreground, self.settings.pairs, remote_distance=distance, generator=generator)
+        return draw_pixel_pairs(
+            defect, foreground, self.settings.pairs, remote_distance=distance, generator=generator, part=part
+        )
 
     def scale_loss(self, branch: ScaleBranch, raw: Tensor, pairs: PixelPairs) -> tuple[Tensor, Tensor]:
         """The positive and the negative term of one scale.

@@ -24,6 +24,13 @@ class Points(NamedTuple):
     valid: Tensor  # (B, N) bool
 
 
+class Part(NamedTuple):
+    """Which images of a batch these are, where several processes share it; what is drawn is drawn for all of it."""
+
+    first: int
+    of: int
+
+
 class PixelPairs(NamedTuple):
     """All pairs of a batch."""
 
@@ -39,6 +46,7 @@ def draw_pixel_pairs(
     *,
     remote_distance: float | None,
     generator: torch.Generator,
+    part: Part | None = None,
 ) -> PixelPairs:
     """Draw the pairs of a batch on a grid of places: all pixels (official), or all feature cells (paper).
 
@@ -48,18 +56,20 @@ def draw_pixel_pairs(
         count: N, pairs of each sort.
         remote_distance: θ in places; None draws no remote pairs (textures).
         generator: on the device of ``defect``.
+        part: None: these B images are the whole batch.
     """
+    part = part or Part(0, len(defect))
     height, width = defect.shape[1:]
     normal = ~defect.flatten(1)
     weight = normal.float() if foreground is None else normal * foreground.flatten(1)
-    same, same_valid = _draw(weight, count, generator)
-    places, defect_valid = _draw(defect.flatten(1).float(), count, generator)
+    same, same_valid = _draw(weight, count, generator, part)
+    places, defect_valid = _draw(defect.flatten(1).float(), count, generator, part)
     same_points = _to_points(same, height, width)
     defect_points = _to_points(places, height, width)
     if remote_distance is None:
         remote, remote_valid = same, torch.zeros_like(same_valid)
     else:
-        remote, far = _draw_remote(same, height, width, remote_distance, generator)
+        remote, far = _draw_remote(same, height, width, remote_distance, generator, part)
         remote_valid = same_valid & far
     return PixelPairs(
         same=Points(same_points, same_points, same_valid),
@@ -81,10 +91,11 @@ def to_cells(defect: Tensor, foreground: Tensor | None, cells: int) -> tuple[Ten
     return coarse, foreground
 
 
-def _draw(weight: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _draw(weight: Tensor, count: int, generator: torch.Generator, part: Part) -> tuple[Tensor, Tensor]:
     """Up to ``count`` different places in proportion to ``weight`` (B, P): places (B, count), whether each is one."""
     # The largest of w / Exp(1) are a weighted draw without replacement; places of weight 0 come last.
-    keys = weight / torch.empty_like(weight).exponential_(generator=generator)
+    drawn = weight.new_empty(part.of, weight.shape[1]).exponential_(generator=generator)
+    keys = weight / _own(drawn, weight, part)
     chosen = keys.topk(min(count, keys.shape[1]), dim=1)
     places = F.pad(chosen.indices, (0, count - chosen.indices.shape[1]))
     valid = F.pad(chosen.values > 0, (0, count - chosen.values.shape[1]))
@@ -92,19 +103,25 @@ def _draw(weight: Tensor, count: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def _draw_remote(
-    near: Tensor, height: int, width: int, distance: float, generator: torch.Generator
+    near: Tensor, height: int, width: int, distance: float, generator: torch.Generator, part: Part
 ) -> tuple[Tensor, Tensor]:
     """For each place (B, N) another one farther than ``distance``, and whether one was found."""
     found = torch.zeros_like(near)
     far = torch.zeros_like(near, dtype=torch.bool)
     for _ in range(_REDRAWS):
-        drawn = torch.randint(height * width, near.shape, generator=generator, device=near.device)
+        drawn = torch.randint(height * width, (part.of, near.shape[1]), generator=generator, device=near.device)
+        drawn = _own(drawn, near, part)
         rows = (drawn // width - near // width).float()
         columns = (drawn % width - near % width).float()
         good = (rows.square() + columns.square()).sqrt() > distance
         found = torch.where(far, found, drawn)
         far = far | good
     return found, far
+
+
+def _own(drawn: Tensor, images: Tensor, part: Part) -> Tensor:
+    """The rows of what was drawn for the whole batch that are these images'."""
+    return drawn[part.first : part.first + len(images)]
 
 
 def _to_points(places: Tensor, height: int, width: int) -> Tensor:

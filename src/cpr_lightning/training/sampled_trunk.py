@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cpr_lightning.model.local_branch import ConvNorm, ScaleBranch
+from cpr_lightning.training.collective import mean, processes
 from cpr_lightning.training.points import Corners, read, spread
 from cpr_lightning.training.tiled_norm import TiledNorm
 
@@ -63,9 +64,10 @@ def sampled_trunk(branch: ScaleBranch, raw: Tensor, at: Corners) -> Tensor:
             at.weight,
             block.three.bn.eps,
         )
-    count = raw[:, 0].numel()
-    for view, mean, variance in zip(views, *(each.split([_PART] * 3 + [48]) for each in statistics[:2]), strict=True):
-        _move_on(view.bn, mean, variance, count)
+    count = raw[:, 0].numel() * processes()
+    parts = (each.split([_PART] * 3 + [48]) for each in statistics[:2])
+    for view, centre, variance in zip(views, *parts, strict=True):
+        _move_on(view.bn, centre, variance, count)
     _move_on(block.three.bn, statistics[2], statistics[3], count)
     return torch.cat([outside[..., :_PART], three, outside[..., _PART:]], dim=-1)
 
@@ -74,19 +76,19 @@ def _folded(layer: ConvNorm, raw: Tensor) -> tuple[Tensor, Tensor]:
     """Centred input, and the weight of the 1×1 convolution on it that is ``layer``'s without its shift and ReLU.
 
     With μ and C the mean and the covariance of the input, W·raw + b has the mean Wμ + b and the variances
-    diag(W C Wᵀ). Autograd takes the weight's gradient through them.
+    diag(W C Wᵀ). Autograd takes the weight's gradient through them. Both are those of the batch of all processes.
     """
     raw = raw.float()
-    mean = raw.mean((0, 2, 3))
-    centred = raw - mean.view(-1, 1, 1)
+    centre = mean(raw.mean((0, 2, 3)))
+    centred = raw - centre.view(-1, 1, 1)
     rows = centred.movedim(1, -1).flatten(0, 2)
-    covariance = rows.T @ rows / len(rows)
+    covariance = mean(rows.T @ rows / len(rows))
     weight = layer.conv.weight.flatten(1)
     variance = ((weight @ covariance) * weight).sum(1)
     scale = layer.bn.weight * (variance + layer.bn.eps).rsqrt()
     bias = layer.conv.bias
-    shifted = weight.detach() @ mean if bias is None else weight.detach() @ mean + bias.detach()
-    _move_on(layer.bn, shifted, variance.detach(), len(rows))
+    shifted = weight.detach() @ centre if bias is None else weight.detach() @ centre + bias.detach()
+    _move_on(layer.bn, shifted, variance.detach(), len(rows) * processes())
     return centred, (weight * scale.unsqueeze(1)).unflatten(1, (-1, 1, 1))
 
 

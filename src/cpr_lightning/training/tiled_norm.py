@@ -1,7 +1,12 @@
-"""A batch norm in training, forward and backward, over maps of which only a tile is at hand at a time."""
+"""A batch norm in training, forward and backward, over maps of which only a tile is at hand at a time.
+
+The batch may lie in several processes: statistics, and gradients through them, are those of all of it.
+"""
 
 import torch
 from torch import Tensor
+
+from cpr_lightning.training.collective import mean, processes, total
 
 
 class TiledNorm:
@@ -28,7 +33,10 @@ class TiledNorm:
         """All tiles were seen: x̂ = (x − mean) · invstd; y = scale · x + shift."""
         assert self._origin is not None
         first, second = torch.stack(self._sums).sum(0) / self._count
-        self.mean, self.variance = self._origin + first, second - first.square()
+        own, variance = self._origin + first, second - first.square()
+        self.mean = mean(own)
+        self.variance = variance if processes() == 1 else mean(variance + (own - self.mean).square())
+        self._count *= processes()
         self.invstd = (self.variance + self.eps).rsqrt()
         self.scale = self.gain * self.invstd
         self.shift = self.bias - self.mean * self.scale
@@ -48,12 +56,13 @@ class TiledNorm:
         return gradient
 
     def settle_gradients(self) -> tuple[Tensor, Tensor]:
-        """All tiles were seen: the gradients of gain and bias."""
+        """All tiles were seen: the gradients of gain and bias, from this process's part of the batch."""
         parts = [torch.stack(tiles).sum(0) for _, tiles in sorted(self._gradients.items())]
-        total, along = torch.cat(parts, dim=1)
+        own = torch.cat(parts, dim=1)
+        summed, along = total(own)
         self.slope = -self.scale * self.invstd * along / self._count
-        self.offset = -self.scale * total / self._count - self.slope * self.mean
-        return along, total
+        self.offset = -self.scale * summed / self._count - self.slope * self.mean
+        return own[1], own[0]
 
     def through(self, gradient: Tensor, tile: Tensor) -> Tensor:
         """The gradient of a tile of the maps, of all cells, through the statistics too."""
