@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cpr_lightning.model.banded import add, apply, band
+from cpr_lightning.model.banded import apply, band
 
 CPU = torch.device("cpu")
 
@@ -29,14 +29,6 @@ def test_agrees_with_the_product_of_matrices(before: tuple[int, int], after: tup
     torch.testing.assert_close(
         apply(band(rows, CPU), maps, band(columns, CPU)).double(), expected, rtol=1e-5, atol=1e-6
     )
-
-
-def test_is_added_to_what_is_there():
-    rows, columns = band(banded(6, 4, 2, 1), CPU), band(banded(5, 9, 2, 2), CPU)
-    maps, out = torch.rand(2, 4, 9), torch.rand(2, 6, 5)
-    expected = out + apply(rows, maps, columns)
-    add(rows, maps, columns, out)
-    torch.testing.assert_close(out, expected)
 
 
 def test_maps_that_do_not_lie_in_one_piece():

@@ -1,7 +1,6 @@
 """Linear maps of rows and of columns, as resizes and blurs are: in a matrix of theirs, most numbers are zero.
 
-What comes out for one place depends on the few places around it. On a CPU a kernel goes over these alone, and adds to
-what is there already, so that the scales of a cascade are resized, summed and blurred in one pass each.
+What comes out for one place depends on the few places around it; on a CPU a kernel goes over these alone.
 """
 
 from typing import Any, NamedTuple
@@ -42,18 +41,10 @@ def apply(rows: Band, maps: Tensor, columns: Band) -> Tensor:
     """Rows and columns of maps through a linear map each: (B, h, w) float32 → (B, H, W)."""
     if maps.device.type != "cpu":
         return rows.matrix @ maps @ columns.matrix.T
-    out = torch.zeros(len(maps), len(rows.matrix), len(columns.matrix))
-    add(rows, maps, columns, out)
-    return out
-
-
-def add(rows: Band, maps: Tensor, columns: Band, out: Tensor) -> None:
-    """Add ``apply(rows, maps, columns)`` to ``out`` (B, H, W)."""
-    if maps.device.type != "cpu":
-        out += rows.matrix @ maps @ columns.matrix.T
-        return
+    out = np.empty((len(maps), len(rows.matrix), len(columns.matrix)), np.float32)
     ends = (rows.from_column, rows.to_column, columns.from_row, columns.to_row)
-    _add(rows.matrix.numpy(), maps.contiguous().numpy(), columns.transposed, *ends, out.numpy())
+    _apply(rows.matrix.numpy(), maps.contiguous().numpy(), columns.transposed, *ends, out)
+    return torch.from_numpy(out)
 
 
 def _ends(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -75,6 +66,7 @@ def _sweep(rows, maps, columns, from_column, to_column, from_row, to_row, out):
                 for x in range(width):
                     line[x] += weight * before[x]
             after = out[image, y]
+            after[:] = 0
             # Four at a time, for then what comes out is read and written a fourth as often.
             for k in range(0, width - 3, 4):
                 first = min(from_row[k], from_row[k + 1], from_row[k + 2], from_row[k + 3])
@@ -92,4 +84,4 @@ def _sweep(rows, maps, columns, from_column, to_column, from_row, to_row, out):
                     part[x] += value * by[x]
 
 
-_add: Any = kept(_sweep, parallel=False, fastmath={"contract"})
+_apply: Any = kept(_sweep, parallel=False, fastmath={"contract"})

@@ -5,13 +5,12 @@ Resize and blur are linear in the rows and in the columns of a map; one after th
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cpr_lightning.model.banded import Band, add, apply, band
+from cpr_lightning.model.banded import Band, apply, band
 
 
 def gaussian_blur(maps: Tensor, sigma: float, reach: int) -> Tensor:
@@ -35,25 +34,23 @@ def resized_blur(scales: Sequence[Tensor], size: Sequence[int], sigma: float, re
         (B, H, W) float32.
     """
     reach = min(reach, *(side - 1 for side in size))
-    first = scales[0].shape[-2:]
-    out = torch.zeros(len(scales[0]), *size, device=scales[0].device)
-    for scale in scales:
-        rows, columns = (
-            _band(tuple(side for side, _ in groupby(sides)), sigma, reach, scale.device)
-            for sides in zip(scale.shape[-2:], first, size, strict=True)
-        )
-        add(rows, scale.float(), columns, out)
-    return out
+    summed = scales[0].float()
+    device, sides = summed.device, summed.shape[-2:]
+    for scale in scales[1:]:
+        rows, columns = (_band(each, 0.0, 0, device) for each in zip(scale.shape[-2:], sides, strict=True))
+        summed = summed + apply(rows, scale.float(), columns)
+    rows, columns = (_band(each, sigma, reach, device) for each in zip(sides, size, strict=True))
+    return apply(rows, summed, columns)
 
 
 @lru_cache(maxsize=64)
 def _band(sides: tuple[int, ...], sigma: float, reach: int, device: torch.device) -> Band:
-    """Through these sides, one after the other, and blurred at the last."""
+    """One side resized, (before, after), if there are two, and blurred."""
     with torch.inference_mode(False):  # it is kept, and may be used where gradients are
         matrix = torch.eye(sides[0], dtype=torch.float64)
-        for before, after in pairwise(sides):
-            unit = torch.eye(before, dtype=torch.float64).unsqueeze(1)
-            matrix = F.interpolate(unit, size=after, mode="linear", align_corners=False).squeeze(1).T @ matrix
+        if sides[0] != sides[-1]:
+            unit = matrix.unsqueeze(1)
+            matrix = F.interpolate(unit, size=sides[-1], mode="linear", align_corners=False).squeeze(1).T
         return band(_blurring(sides[-1], sigma, reach) @ matrix if sigma > 0 else matrix, device)
 
 

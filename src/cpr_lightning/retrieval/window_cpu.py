@@ -20,6 +20,7 @@ from cpr_lightning.retrieval.window import WindowMatch
 from cpr_lightning.retrieval.window_cpu_search import FLAT, FP16, PQ, SQ8, search
 from cpr_lightning.retrieval.window_cpu_tile import BAND
 
+_PRODUCTS = 1 << 20  # for which another thread is worth waking
 _CODECS = {Codec.flat: FLAT, Codec.fp16: FP16, Codec.sq8: SQ8, Codec.pq: PQ}
 
 
@@ -35,21 +36,24 @@ def match_window_cpu(
         IndexError: a neighbor is not among the references.
     """
     batch, height, width, _ = query.shape
-    rows = neighbors.to("cpu", torch.int64)
+    # NumPy where it is all the same: an operation of torch on a few numbers takes ten times as long as one of NumPy.
+    rows = neighbors.to("cpu", torch.int64).numpy()
     codes = references.codes
-    if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < len(codes):
+    if rows.size and not 0 <= rows.min() <= rows.max() < len(codes):
         raise IndexError(f"There are {len(codes)} references, but the neighbors are {rows.tolist()}.")
     if codes.stride(3) != 1:
-        chosen, rows = rows.unique(return_inverse=True)
-        codes = codes[chosen].contiguous()
+        chosen, rows = np.unique(rows, return_inverse=True)
+        codes = codes[torch.from_numpy(chosen)].contiguous()
+        rows = rows.reshape(neighbors.shape)
     image_bytes, row_bytes, cell_bytes = (codes.stride(axis) * codes.element_size() for axis in range(3))
-    similarity = torch.empty(batch, height, width)
+    distance = np.empty((batch, height, width), np.float32)  # at first the similarity
     place = torch.empty(batch, height * places, width * places, dtype=torch.int64)
-    with torch_threads(max(1, batch * height)) as threads:
+    products = query.numel() * neighbors.shape[1] * window * window
+    with torch_threads(max(1, min(batch * height, products // _PRODUCTS))) as threads:
         _search_parts(
             query.detach().float().numpy(),
             _CODECS[references.codec],
-            codes.data_ptr() + rows.numpy() * image_bytes,
+            codes.data_ptr() + rows * image_bytes,
             row_bytes,
             cell_bytes,
             _numbers(references.scale, 1),
@@ -57,11 +61,12 @@ def match_window_cpu(
             _numbers(references.codebook, 3),
             window // 2,
             _parts(batch, height, width, window // 2, threads),
-            similarity.numpy(),
+            distance,
             place.numpy(),
         )
     # Rounding may make the product of two unit vectors a little larger than 1.
-    return WindowMatch((1 - similarity).clamp_(min=0), place)
+    np.maximum(np.subtract(1, distance, out=distance), 0, out=distance)
+    return WindowMatch(torch.from_numpy(distance), place)
 
 
 def _numbers(values: Tensor | None, axes: int) -> np.ndarray:

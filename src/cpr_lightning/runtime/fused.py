@@ -46,7 +46,7 @@ class FusedBranch(nn.Module):
             block.pool,
         )
         self.both = _side_by_side(block.one, block.one_again)
-        weights = branch.project.weight.split(_PART, dim=1)
+        weights = branch.project.weight.detach().split(_PART, dim=1)
         self.bias = branch.project.bias
         self.from_both = torch.cat([weights[0], weights[2]], dim=1)
         self.from_three, self.from_pool = weights[1], weights[3]
