@@ -1,6 +1,7 @@
 """The speed study: our cascade beside the plain formulation, and how its time grows with what it is given.
 
     python benchmarks/speed.py sides  [--output experiments/speed]     # side by side, variants and threads
+    python benchmarks/speed.py share  [--output experiments/speed]     # the variants beside each other
     python benchmarks/speed.py curves [--output experiments/speed]     # against K, window, size, references, codec
     python benchmarks/plots.py experiments/speed                       # the plots
 
@@ -14,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -42,6 +43,7 @@ from cpr_lightning.simulated import simulate, write_pictures
 
 _CPU = torch.device("cpu")
 _REFERENCES = 48  # the plain formulation holds them decoded: 12 MB each
+_IN_A_ROW = 10
 _CHOICES = [
     (Runtime.eager, Precision.fp32),
     (Runtime.openvino, Precision.fp32),
@@ -52,12 +54,13 @@ _CHOICES = [
 def main() -> None:
     """Run one of the studies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["sides", "curves"])
+    parser.add_argument("study", choices=["sides", "share", "curves"])
     parser.add_argument("--output", type=Path, default=Path("experiments/speed"))
     parser.add_argument("--variants", nargs="*", default=["cpr", "fast", "faster"])
     parser.add_argument("--runs", type=int, default=30)
     options = parser.parse_args()
-    found = sides(options.variants, options.runs) if options.study == "sides" else curves(options.runs)
+    studies = {"sides": lambda: sides(options.variants, options.runs), "share": lambda: share(options.runs)}
+    found = studies.get(options.study, lambda: curves(options.runs))()
     options.output.mkdir(parents=True, exist_ok=True)
     content = {"environment": describe_environment(), "runs": options.runs, "rows": found}
     (options.output / f"{options.study}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -109,6 +112,29 @@ def sides(variants: list[str], runs: int) -> list[dict[str, Any]]:
                         rows.append({**facts, "what": "matching", "subject": subject, **figures})
                         print(rows[-1], flush=True)
                 torch.set_num_threads(2)
+    return rows
+
+
+def share(runs: int) -> list[dict[str, Any]]:
+    """The variants' whole images in turn, ten of each at a time, so that each finds the caches as a stream of its own
+    leaves them; and their share of CPR's time.
+    """
+    rows = []
+    names = ("cpr", "fast", "faster")
+    with ExitStack() as stack:
+        made = {name: stack.enter_context(simulated(variant(name), Kind.texture, 200)) for name in names}
+        for runtime, precision in _CHOICES:
+            subjects = {}
+            for name, (cascade, image) in made.items():
+                use_runtime(cascade, runtime, precision, _CPU, image_size=image.shape[1])
+                subjects[name] = lambda cascade=cascade, image=image: [cascade(image) for _ in range(_IN_A_ROW)]
+            figures = timed(subjects, runs)
+            for name, found in figures.items():
+                times = {key: round(value / _IN_A_ROW, 3) for key, value in found.items()}
+                shares = {key.replace("_ms", "_share"): round(found[key] / figures["cpr"][key], 4) for key in found}
+                facts = {"variant": name, "subject": f"{runtime.value} {precision.value}"}
+                rows.append({**facts, **times, **shares})
+                print(rows[-1], flush=True)
     return rows
 
 

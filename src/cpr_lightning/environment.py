@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,12 +30,12 @@ _PACKAGES = (
 )
 
 
-def describe_environment() -> dict[str, object]:
-    """Machine, versions and command, for ``environment.json``."""
+def describe_environment(command: Sequence[str] | None = None) -> dict[str, object]:
+    """Machine, versions and command (None: that of this process), for ``environment.json``."""
     return {
         "cpr_lightning": cpr_lightning.__version__,
         "commit": _commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]] if command is None else list(command),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),

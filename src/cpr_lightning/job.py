@@ -22,12 +22,13 @@ from cpr_lightning.training.loggers import open_loggers
 log = logging.getLogger(__name__)
 
 
-def run_job(settings: Settings, folder: Path) -> dict[str, Any]:
+def run_job(settings: Settings, folder: Path, command: Sequence[str] | None = None) -> dict[str, Any]:
     """Train, test, write all results.
 
     Args:
         settings: checked.
         folder: the run directory; where ``settings.resume`` is set, the training goes on from its checkpoint.
+        command: for the record; None: that of this process.
 
     Returns:
         The content of ``metrics.json``.
@@ -36,7 +37,7 @@ def run_job(settings: Settings, folder: Path) -> dict[str, Any]:
     # What scoring needs at the end is asked for now, not after hours of training.
     check_runtime(settings.runtime, settings.precision, device, settings.onnx_providers)
     bank_device(settings, device)
-    write_json(folder / "environment.json", describe_environment())
+    write_json(folder / "environment.json", describe_environment(command))
     with open_loggers(settings, folder) as loggers:
         layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
         samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)

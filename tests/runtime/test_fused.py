@@ -28,6 +28,17 @@ def test_a_branch_gives_the_same():
         torch.testing.assert_close(FusedBranch(branch)(features), branch(features))
 
 
+def test_a_branch_that_can_learn_makes_constants(small_backbone: Backbone):
+    """A graph cannot hold what asks for a gradient, as the parameters of a run's branch do."""
+    part = part_of(small_backbone)
+    assert part.features.branch is not None
+    part.features.branch.requires_grad_(True)
+    example = pictures(1, 3)
+    with torch.inference_mode(False), torch.no_grad():
+        traced = torch.jit.trace(fused(part), example)
+    assert_same(part, traced, example, foreground=1e-5)
+
+
 def test_the_network_part_gives_the_same_and_stays_as_it_is(small_backbone: Backbone):
     part = part_of(small_backbone)
     assert part.features.branch is not None

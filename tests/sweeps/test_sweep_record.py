@@ -36,6 +36,9 @@ def test_paths_mean_another_thing_in_another_folder(tmp_path: Path, monkeypatch:
 
 def test_a_sweep_is_gone_on_with_only_when_asked(tmp_path: Path):
     open_sweep(tmp_path / "one", WORDS, resume=False)
+    open_sweep(tmp_path / "one", WORDS, resume=False)  # nothing was begun in it
+    (tmp_path / "one" / "cell").mkdir()
+    (tmp_path / "one" / "cell" / "status.json").touch()
     with pytest.raises(SettingsError, match=r"already holds a sweep.*sweep\.resume=true"):
         open_sweep(tmp_path / "one", WORDS, resume=False)
     open_sweep(tmp_path / "one", ["category=c"], resume=True)

@@ -4,6 +4,7 @@ import errno
 import logging
 import multiprocessing
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def job_that(monkeypatch: pytest.MonkeyPatch, does: Any) -> list[Settings]:
     """Put ``does`` in the place of a whole run; returns the settings that it was called with."""
     called: list[Settings] = []
 
-    def run_job(settings: Settings, folder: Path) -> dict[str, Any]:
+    def run_job(settings: Settings, folder: Path, command: Sequence[str]) -> dict[str, Any]:
+        assert list(command[:3]) == ["cpr", "train", "dataset.root=/data"]
         called.append(settings)
         logging.getLogger("cpr_lightning.job").info("At work")
         if isinstance(does, BaseException):

@@ -10,6 +10,7 @@ from yaml import YAMLError
 
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.files import write_text
+from cpr_lightning.sweeps.status import STATUS
 
 RECORD = "sweep.yaml"
 # What may differ between two commands for one sweep: how it is run, and what is told of it.
@@ -31,7 +32,8 @@ def open_sweep(folder: Path, words: Sequence[str], *, resume: bool) -> None:
             file.write(OmegaConf.to_yaml({"commands": [command]}))
         return
     except FileExistsError as error:
-        if not resume:
+        # Where no cell was begun, the command was refused, or the cluster refused it: it may be mended and given again.
+        if not resume and any(folder.rglob(STATUS)):
             raise SettingsError(
                 f"{folder} already holds a sweep. Add sweep.resume=true to run what is missing or failed in it, or "
                 "choose another hydra.sweep.dir=."

@@ -61,7 +61,7 @@ def _run(cell: Cell, started: float) -> dict[str, object]:
     settings = replace(cell.settings, resume=str(cell.folder) if checkpoint.is_file() else None)
     record_words(cell.folder, cell.words, Path.cwd())
     try:
-        metrics = run_job(settings, cell.folder)
+        metrics = run_job(settings, cell.folder, ["cpr", "train", *cell.words])
     except Exception as error:
         # What the user can put right is a sentence; anything else is a defect, and its place is wanted.
         log.error("%s", _sentence(error), exc_info=not isinstance(error, (CprError, OSError)))
