@@ -4,6 +4,7 @@ BIN := .venv/bin
 # Everything a target needs is installed once; touching pyproject.toml or the lock installs again.
 READY := .venv/.ready
 ROOT := demo
+TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo test lint types smoke clean
 
@@ -28,8 +29,9 @@ demo: $(READY) ## write the tiny data set, train CPR on it, print its metrics
 		index_cache=$(ROOT)/index_cache hydra.run.dir=$(ROOT)/run
 	$(BIN)/cpr predict run=$(ROOT)/run images=$(ROOT)/data/washer/test/scratch output=$(ROOT)/predictions; test $$? -le 1
 
+# Two processes of one thread each: a file's tests share what they set up.
 test: $(READY) ## run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 lint: $(READY) ## check style
 	$(BIN)/ruff check .

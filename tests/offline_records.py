@@ -45,6 +45,11 @@ def offline_runs(run_directory: Path) -> list[OfflineRun]:
     return [_closed(folder) for folder in sorted((run_directory / "wandb").glob("offline-run-*"))]
 
 
+def online_runs(run_directory: Path) -> list[OfflineRun]:
+    """The same of runs that were online: W&B writes down what it sends."""
+    return [_closed(folder) for folder in sorted((run_directory / "wandb").glob("run-*"))]
+
+
 def _closed(folder: Path) -> OfflineRun:
     """W&B's service, a process of its own, writes the last records just after the run was closed."""
     deadline = time.monotonic() + 15

@@ -1,12 +1,19 @@
-"""Logging to Weights & Biases without an account."""
+"""Logging to Weights & Biases without an account, and where the network goes away."""
 
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import time
 import uuid
 from pathlib import Path
 
 import pytest
-from e2e_helpers import Trained, metrics_of, rows_of, run_cpr, small
+from e2e_helpers import Result, Trained, child_environment, metrics_of, rows_of, run_cpr, small
 
-from offline_records import offline_runs
+from offline_records import OfflineRun, offline_runs, online_runs
+from wandb_server import FakeServer, fake_server
 
 
 def processes_with(mark: str) -> list[str]:
@@ -68,3 +75,54 @@ def test_each_cell_of_a_sweep_has_a_run_with_its_exit_status(tiny: Path, trained
     assert {name: found.exit_code for name, found in runs.items()} == {"nothere": 1, "washer": 0}
     assert "nothere" in runs["nothere"].summary["error"]
     assert {found.run.run_group for found in runs.values()} == {"sweep"}
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_without_the_network_and_is_sent_later(tiny: Path, trained: Trained, tmp_path: Path):
+    cache = f"index_cache={trained.folder.parent / 'index_cache'}"
+    sweep, mark = tmp_path / "sweep", f"e2e-{uuid.uuid4()}"
+    words = small(
+        tiny, tmp_path / "x", cache, "logger=wandb", "logger.wandb.upload_timeout=2", "trainer.log_every_n_steps=1"
+    )
+    account = {"HOME": str(tmp_path), "WANDB_API_KEY": "a" * 40}
+    done: list[Result] = []
+
+    def run(address: str) -> None:
+        more = ("seed=1,2", f"hydra.sweep.dir={sweep}")
+        environment = account | {"WANDB_BASE_URL": address, "CPR_E2E_MARK": mark}
+        done.append(run_cpr("train", "-m", *words[1:], *more, cwd=tmp_path, timeout=200, **environment))
+
+    with fake_server() as lost:
+        thread = threading.Thread(target=run, args=(lost.address,))
+        thread.start()
+        while not lost.runs and thread.is_alive():
+            time.sleep(0.02)
+    thread.join()
+    assert done[0].status == 0, done[0].out + done[0].err
+    cells = [sweep / f"tiny_washer_cpr_full_seed{seed}" for seed in (1, 2)]
+    said = [(cell / "train.log").read_text(encoding="utf-8") for cell in cells]
+    assert ["runs that follow in this process are kept offline" in each for each in said] == [True, False]
+    assert processes_with(mark) == []
+    kept = [*online_runs(cells[0]), *offline_runs(cells[1])]
+    with fake_server() as later:
+        for log, found in zip(said, kept, strict=True):
+            (command,) = re.findall(r"`(wandb sync [^`]+)`", log)
+            assert str(found.folder) in command
+            environment = child_environment(**account, WANDB_BASE_URL=later.address)
+            words = [sys.executable, "-m", *shlex.split(command)]
+            sync = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100)
+            assert sync.returncode == 0, sync.stdout + sync.stderr
+            assert_sent(found, later)
+
+
+def assert_sent(found: OfflineRun, server: FakeServer) -> None:
+    """The server has all that is on the disk."""
+    assert found.exit_code == 0
+    run = found.run.run_id
+    lines = [line for line in server.history(run) if "loss_different" in line]
+    losses = [(line["trainer/global_step"], line["loss_different"]) for line in lines]
+    assert losses == found.curve("loss_different")
+    assert losses
+    assert server.summary(run)["image_auroc"] == found.summary["image_auroc"]
+    assert server.files["test_images.table.json"] == found.artifacts["run_table"]["test_images.table.json"].read_bytes()
+    assert server.exit_codes[run] == 0

@@ -1,5 +1,7 @@
 """Fewer operations, the same numbers."""
 
+from typing import Any
+
 import torch
 from small_networks import assert_same, part_of, pictures
 from torch import nn
@@ -35,7 +37,7 @@ def test_a_branch_that_can_learn_makes_constants(small_backbone: Backbone):
     part.features.branch.requires_grad_(True)
     example = pictures(1, 3)
     with torch.inference_mode(False), torch.no_grad():
-        traced = torch.jit.trace(fused(part), example)
+        traced: Any = torch.jit.trace(fused(part), example)
     assert_same(part, traced, example, foreground=1e-5)
 
 

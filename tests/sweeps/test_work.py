@@ -30,6 +30,7 @@ def job_that(monkeypatch: pytest.MonkeyPatch, does: Any) -> list[Settings]:
         assert list(command[:3]) == ["cpr", "train", "dataset.root=/data"]
         called.append(settings)
         logging.getLogger("cpr_lightning.job").info("At work")
+        logging.getLogger("cpr_lightning.job").warning("Mind this")
         if isinstance(does, BaseException):
             raise does
         write_json(folder / "metrics.json", METRICS | does)
@@ -39,7 +40,8 @@ def job_that(monkeypatch: pytest.MonkeyPatch, does: Any) -> list[Settings]:
     return called
 
 
-def test_a_cell_that_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_cell_that_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
     called = job_that(monkeypatch, {"pixel_ap": 0.3, "n_skipped": 2})
     here = cell(tmp_path)
     outcome = work(here)
@@ -47,7 +49,10 @@ def test_a_cell_that_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     status = read_status(here.folder)
     assert status is not None
     assert (status.state, status.exit_status) == (State.done, 1)
-    assert "At work" in (here.folder / "train.log").read_text()
+    log = (here.folder / "train.log").read_text()
+    assert "At work" in log
+    assert "Mind this" in log
+    assert capsys.readouterr().err == "cell0: Mind this\n"
     assert list((here.folder / ".hydra").iterdir())
     assert [each.resume for each in called] == [None]
     assert work(here).metrics == outcome.metrics

@@ -39,13 +39,17 @@ def refusing() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture(autouse=True)
-def _far_from_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _far_from_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(opening, "_ANSWER", 2.0)
+    monkeypatch.setattr(opening, "_stays_offline", False)
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         # Set first, so that what the code under test sets is put back, too.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    wandb.teardown()  # W&B reads its variables once in a process
+    yield
+    wandb.teardown()
 
 
 def kept_offline(folder: Path, *, offline: bool | None = None) -> bool:
@@ -90,7 +94,6 @@ def test_a_server_that_never_answers_is_not_waited_for(
 def test_a_variable_that_cannot_be_used_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str
 ) -> None:
-    wandb.teardown()  # W&B reads its variables once in a process
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     monkeypatch.setenv(name, value)
     assert kept_offline(tmp_path)

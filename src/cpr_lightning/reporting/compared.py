@@ -19,7 +19,9 @@ _NOT_COMPARED = {
     *("category", "variant", "ablation", "scenario", "seed", "device", "index_cache", "resume", "onnx_providers"),
     *("bank.device", "training.workers", "training.checkpoint_every"),
 }
-_GROUPS_NOT_COMPARED = ("dataset.", "calibration.", "trainer", "logger", "experiment.", "launcher", "search", "sweep.", "validation.")
+_GROUPS_NOT_COMPARED = (
+    *("dataset.", "calibration.", "validation.", "trainer", "logger", "experiment.", "launcher", "search", "sweep."),
+)
 _PATHS = ("backbone.weights", "training.anomaly_sources")  # the same file lies elsewhere on another machine
 
 

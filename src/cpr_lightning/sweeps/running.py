@@ -8,8 +8,8 @@ from cpr_lightning.sweeps.board import Board
 from cpr_lightning.sweeps.cell import Cell, Outcome, State
 from cpr_lightning.sweeps.engines.engine import Engine, Work
 from cpr_lightning.sweeps.plan import Plan
-from cpr_lightning.sweeps.status import read_status, write_status
-from cpr_lightning.sweeps.work import wait_and_work, work
+from cpr_lightning.sweeps.status import read_status
+from cpr_lightning.sweeps.work import record_failure, wait_and_work, work
 
 
 def run_cells(engine: Engine, planned: Plan) -> list[Outcome]:
@@ -46,4 +46,4 @@ def _record_death(cell: Cell, outcome: Outcome) -> None:
     """A cell writes down why it failed, unless its process died of it."""
     status = read_status(cell.folder)
     if status is not None and status.state is State.running:
-        write_status(cell, State.failed, time.time() - outcome.seconds, error=outcome.error)
+        record_failure(cell, outcome.error or "", time.time() - outcome.seconds, None)

@@ -50,7 +50,8 @@ def _work(cell: Cell, *, wait: bool) -> Outcome:
     except Timeout:
         return Outcome(cell.number, State.running)
     except Exception as error:
-        return Outcome(cell.number, State.failed, _recorded(cell, error, started), time.time() - started)
+        record_failure(cell, _sentence(error), started, _FAILED)
+        return Outcome(cell.number, State.failed, _sentence(error), time.time() - started)
     return Outcome(cell.number, State.done, None, time.time() - started, metrics)
 
 
@@ -68,20 +69,18 @@ def _run(cell: Cell, started: float) -> dict[str, object]:
         raise
     except KeyboardInterrupt:
         write_status(cell, State.left, started)
-        log.warning("Interrupted. The same command with sweep.resume=true goes on from here.")
+        log.info("Interrupted. The same command with sweep.resume=true goes on from here.")
         raise
     write_status(cell, State.done, started, exit_status=1 if metrics["n_skipped"] else 0)
     return metrics
 
 
-def _recorded(cell: Cell, error: Exception, started: float) -> str:
-    """Write down why a cell failed; returns it as a sentence."""
-    said = _sentence(error)
+def record_failure(cell: Cell, error: str, started: float, exit_status: int | None) -> None:
+    """Write down why a cell failed; on a full disk, say at least that it could not be."""
     try:
-        write_status(cell, State.failed, started, error=said, exit_status=_FAILED)
-    except OSError as trouble:  # the disk is full, for one
+        write_status(cell, State.failed, started, error=error, exit_status=exit_status)
+    except OSError as trouble:
         print(f"cpr: {cell.name}: its failure could not be recorded: {system_sentence(trouble)}", file=sys.stderr)
-    return said
 
 
 def _sentence(error: Exception) -> str:
@@ -112,15 +111,21 @@ def _alone(cell: Cell, wait: bool) -> Iterator[None]:
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """All that is logged goes to ``train.log`` of the cell; warnings also where the process has them."""
+    """All that is logged goes to ``train.log`` of the cell, warnings to the terminal too; of errors the sweep tells."""
     file = logging.FileHandler(folder / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
+    warnings = logging.StreamHandler()
+    warnings.setFormatter(logging.Formatter(f"{folder.name}: %(message)s"))
+    warnings.addFilter(lambda record: record.levelno == logging.WARNING)
     root = logging.getLogger()
-    level, root.level = root.level, logging.INFO
-    root.addHandler(file)
+    level = root.level
+    root.setLevel(logging.INFO)
+    for handler in (file, warnings):
+        root.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(file)
+        for handler in (file, warnings):
+            root.removeHandler(handler)
         root.setLevel(level)
         file.close()

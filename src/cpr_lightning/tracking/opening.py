@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ANSWER = 20.0  # seconds that W&B has to answer; its own default is 90
+_RETRIES = 3  # of what W&B does not answer
 _MODE = "WANDB_MODE"
+_stays_offline = False  # asking again would cost every cell of a sweep the same wait
 
 
 def open_run(arguments: Mapping[str, Any], *, offline: bool | None, upload_timeout: float) -> "Run | None":
@@ -23,7 +25,8 @@ def open_run(arguments: Mapping[str, Any], *, offline: bool | None, upload_timeo
     Args:
         arguments: of ``wandb.init``.
         offline: keep the run on disk for a later ``wandb sync``; None decides by the environment and the key.
-        upload_timeout: seconds that closing the run may wait for what is not sent yet.
+        upload_timeout: seconds that closing the run may wait for what is not sent yet. Where nobody answers, some
+            tenths of it are added for what W&B asks before.
 
     Returns:
         None where not even an offline run can be had; a sentence in the log says why.
@@ -41,8 +44,7 @@ def open_run(arguments: Mapping[str, Any], *, offline: bool | None, upload_timeo
                 "W&B cannot be used online (%s): this run is kept offline, and so are those that follow in this "
                 "process. `wandb login` renews a key.", reason,
             )  # fmt: skip
-            # Asking again would cost every cell of a sweep the same wait.
-            os.environ[_MODE] = "offline"
+            stay_offline()
     try:
         with _without(wrong):
             return _open(arguments, "offline", upload_timeout)
@@ -58,9 +60,26 @@ def has_key() -> bool:
     return wandb.login(prompt=False, verify=False)
 
 
+def refusal() -> str | None:
+    """Why W&B takes nothing at the moment; None where it answers and knows the key."""
+    import wandb
+
+    try:
+        wandb.Api(timeout=int(_ANSWER))  # asks whose the key is
+    except Exception as error:
+        return first_line(error)
+    return None
+
+
+def stay_offline() -> None:
+    """Keep offline all runs that this process still opens, without asking W&B."""
+    global _stays_offline
+    _stays_offline = True
+
+
 def _mode(offline: bool | None) -> str:
     asked = os.environ.get(_MODE)
-    if offline or (offline is None and asked in ("offline", "dryrun")):
+    if offline or _stays_offline or (offline is None and asked in ("offline", "dryrun")):
         return "offline"
     if asked is not None and offline is None and asked not in ("online", "run"):
         return asked  # disabled, shared; or a slip of the pen, which W&B refuses
@@ -74,9 +93,16 @@ def _mode(offline: bool | None) -> str:
 def _open(arguments: Mapping[str, Any], mode: str, upload_timeout: float) -> "Run":
     import wandb
 
+    # The timeout of finishing begins behind what W&B asks before it sends a table or an artifact, and it would ask each
+    # of that for a quarter of an hour. Less than a second counts as its own default.
+    pause = max(upload_timeout / 10 / _RETRIES, 1.0)
     settings = wandb.Settings(
         silent=True, init_timeout=_ANSWER, login_timeout=_ANSWER, finish_timeout=upload_timeout,
         finish_timeout_raises=True,
+        x_graphql_retry_max=_RETRIES, x_graphql_retry_wait_min_seconds=pause, x_graphql_retry_wait_max_seconds=pause,
+        x_graphql_timeout_seconds=_ANSWER,
+        x_file_transfer_retry_max=_RETRIES, x_file_transfer_retry_wait_min_seconds=pause,
+        x_file_transfer_retry_wait_max_seconds=pause,
     )  # fmt: skip
     run = wandb.init(**arguments, mode=mode, settings=settings)  # pyright: ignore[reportArgumentType]
     # The number of optimizer steps is the x-axis of everything that is logged.

@@ -13,6 +13,7 @@ from cpr_lightning.data.images import read_image
 from cpr_lightning.errors import DataError
 from cpr_lightning.files import read_json
 from cpr_lightning.reporting.page_images import TestImage, read_images, worst_and_best
+from cpr_lightning.tracking.artifacts_on_disk import artifacts_on_disk
 from cpr_lightning.tracking.flat import flat
 from cpr_lightning.visual.sheet import fitted
 
@@ -46,7 +47,7 @@ def publish(run: "Run", folder: Path, *, images: int, artifacts: bool) -> None:
     speed = folder / "benchmark.json"
     found = flat(metrics) | (flat({"benchmark": read_json(speed)}) if speed.is_file() else {})
     shown = {name: value for name, value in found.items() if isinstance(value, int | float)}
-    with _staged_in(folder / "wandb"):
+    with _staged_in(folder / "wandb"), artifacts_on_disk(run):
         logged: dict[str, Any] = _curves(folder)
         if images and (table := _table(folder, images)) is not None:
             logged["test_images"] = table

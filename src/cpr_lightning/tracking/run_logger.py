@@ -14,7 +14,7 @@ from cpr_lightning.files import read_json
 from cpr_lightning.settings import Settings
 from cpr_lightning.sweeps.record import is_cell
 from cpr_lightning.tracking.flat import flat, plain
-from cpr_lightning.tracking.opening import open_run
+from cpr_lightning.tracking.opening import open_run, refusal, stay_offline
 from cpr_lightning.tracking.publishing import publish
 
 log = logging.getLogger(__name__)
@@ -97,21 +97,28 @@ class WandbRunLogger(WandbLogger):
         if run is None:
             return
         status = 0 if error is None else _FAILED if isinstance(error, Exception) else _KILLED
-        where = Path(run.settings.sync_dir)
+        where, online = Path(run.settings.sync_dir), run.settings.mode == "online"
+        if online:
+            log.info("W&B: sending what is left, for %g s at most.", self._upload_timeout)
         try:
             if isinstance(error, Exception):
                 run.summary["error"] = str(error) if isinstance(error, CprError) else repr(error)
             run.finish(exit_code=status)
-        except Exception as trouble:
+            # It raises where nobody answers, but not where the key has been refused meanwhile.
+            trouble = refusal() if online else None
+        except Exception as raised:
+            trouble = first_line(raised)
+        if trouble is not None:
+            stay_offline()
             log.warning(
-                "W&B did not take all of the run (%s). It is whole on the disk: `wandb sync %s` sends it.",
-                first_line(trouble), where,
+                "W&B did not take all of the run (%s). It is whole on the disk: `wandb sync %s%s` sends it. The runs "
+                "that follow in this process are kept offline.",
+                trouble, "--include-online " if online else "", where,
             )  # fmt: skip
-        else:
-            if run.settings.mode == "offline":
-                log.info("W&B: offline. `wandb sync %s` sends the run.", where)
-            elif run.url:
-                log.info("W&B: %s", run.url)
+        elif online:
+            log.info("W&B: %s", run.url)
+        elif run.settings.mode == "offline":
+            log.info("W&B: offline. `wandb sync %s` sends the run.", where)
 
 
 def _configuration(settings: Settings, folder: Path) -> dict[str, Any]:
