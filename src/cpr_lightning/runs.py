@@ -5,7 +5,7 @@ reference: FAISS indexes, histograms, foreground maps, names · ``neighbors.csv`
 ``environment.json``. Results (metrics, predictions, pictures) are written by :mod:`cpr_lightning.results`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -27,6 +27,8 @@ from cpr_lightning.retrieval.bank import ReferenceBank
 from cpr_lightning.retrieval.whole_bank import load_coreset
 from cpr_lightning.runtime.choosing import check_runtime
 from cpr_lightning.settings import Settings
+
+_LAST_KEY = fields(Settings)[-1].name
 
 
 @dataclass
@@ -57,9 +59,13 @@ def load_settings(folder: Path) -> Settings:
     if not path.is_file():
         raise RunError(f"{path} is missing: {folder} is not the folder of a run.")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.load(path))
+        held = OmegaConf.load(path)
+        # Keys that came after the run was made have their defaults; but every version has written this one last.
+        if _LAST_KEY not in held:
+            raise ValueError("its end is missing")
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), held)
         settings = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, YAMLError, OSError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RunError(
             f"{path} cannot be used ({reason}). It was damaged, or made by another version of cpr-lightning; see the "
