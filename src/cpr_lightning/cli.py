@@ -15,6 +15,7 @@ _VERBS = {
     "benchmark": "measure how fast this machine scores images",
     "figure": "draw a picture of finished runs: score maps, neighbors, foreground, speed",
     "report": "lay measured numbers of many runs beside the paper's: tables as text, CSV, Markdown, LaTeX",
+    "wandb": "make a W&B workspace that compares variants and categories",
     "data": "check a data set: what it holds, and everything that is wrong with it",
     "tiny": "write a small generated data set, to try things out",
 }
@@ -34,6 +35,7 @@ cpr: find defects in images of a product from good images alone (Cascade Patch R
   cpr benchmark run=RUN_DIR                            the same, of a run
   cpr figure maps|neighbors|foreground run=RUN_DIR     {figure}
   cpr report runs=DIR                                  {report}
+  cpr wandb workspace project=NAME                     {wandb}
 
 Try it in five minutes, without data or a GPU:
   cpr tiny root=tiny
