@@ -119,7 +119,9 @@ def test_a_cell_with_a_checkpoint_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
 def test_another_run_in_its_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     job_that(monkeypatch, {"pixel_ap": 0.3})
     work(cell(tmp_path, seed=1))
+    before = read_status(tmp_path / "cell0")
     outcome = work(cell(tmp_path, seed=2))
+    assert read_status(tmp_path / "cell0") == before, "its record is not ours to write"
     assert outcome.state is State.failed
     assert "with other settings" in str(outcome.error)
     assert (tmp_path / "cell0" / "metrics.json").is_file()

@@ -42,13 +42,21 @@ def _work(cell: Cell, *, wait: bool) -> Outcome:
     started = time.time()
     try:
         with _alone(cell, wait):
-            metrics = finished(cell.folder)
-            if metrics is None:
-                write_status(cell, State.running, started)
-                with _logged(cell.folder), plainly():
-                    metrics = _run(cell, started)
+            return _held(cell, started)
     except Timeout:
         return Outcome(cell.number, State.running)
+    except Exception as error:  # the folder is not ours: nothing is written there
+        return Outcome(cell.number, State.failed, _sentence(error), time.time() - started)
+
+
+def _held(cell: Cell, started: float) -> Outcome:
+    """Run a cell that nobody else is at."""
+    try:
+        metrics = finished(cell.folder)
+        if metrics is None:
+            write_status(cell, State.running, started)
+            with _logged(cell.folder), plainly():
+                metrics = _run(cell, started)
     except Exception as error:
         record_failure(cell, _sentence(error), started, _FAILED)
         return Outcome(cell.number, State.failed, _sentence(error), time.time() - started)
