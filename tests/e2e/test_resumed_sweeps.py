@@ -132,7 +132,9 @@ def test_an_interrupted_sweep_is_gone_on_with(
         assert process.returncode == 130
         assert f"sweep.resume=true hydra.sweep.dir={folder}" in said
         assert "Traceback" not in said
-        assert State.left in {status.state for run in cells_of(folder).values() if (status := read_status(run))}
+        # A cell that was at work is left; it may also have been caught just as it was done.
+        told = [read_status(run) for run in cells_of(folder).values()]
+        assert {each.state for each in told if each} <= {State.left, State.done}
     done = call_cpr(*words, "sweep.resume=true", cwd=bench)
     assert done.status == 0, done.out + done.err
     assert before.items() <= written_at(folder).items(), "finished cells were not run again"

@@ -107,6 +107,49 @@ def test_an_interrupted_cell_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "sweep.resume=true" in (here.folder / "train.log").read_text()
 
 
+@pytest.mark.parametrize("at", ["_logged", "plainly", "remove_halves", "record_words"])
+def test_an_interruption_before_the_first_step(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, at, interrupted)
+    here = cell(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        work(here)
+    status = read_status(here.folder)
+    assert status is not None
+    assert status.state is State.left
+
+
+def test_an_interruption_after_the_last_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    here = cell(tmp_path)
+
+    def interrupted(*_: object) -> None:
+        write_json(here.folder / "metrics.json", METRICS | {"n_skipped": 0})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work(here)
+    status = read_status(here.folder)
+    assert status is not None
+    assert (status.state, status.exit_status) == (State.done, 0)
+
+
+def test_an_interruption_that_cannot_be_recorded_is_one(tmp_path: Path, monkeypatch: Any, capsys: Any):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/x/status.json")
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(module, "write_status", full)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work(cell(tmp_path))
+    assert "its interruption could not be recorded" in capsys.readouterr().err
+
+
 def test_a_cell_with_a_checkpoint_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     called = job_that(monkeypatch, {})
     here = cell(tmp_path)

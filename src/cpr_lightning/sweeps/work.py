@@ -50,45 +50,66 @@ def _work(cell: Cell, *, wait: bool) -> Outcome:
 
 
 def _held(cell: Cell, started: float) -> Outcome:
-    """Run a cell that nobody else is at."""
+    """Run a cell that nobody else is at; whenever it is interrupted, its record does not say that it runs."""
     try:
         metrics = finished(cell.folder)
         if metrics is None:
             write_status(cell, State.running, started)
             with _logged(cell.folder), plainly():
-                metrics = _run(cell, started)
+                metrics = _run(cell)
+            _record_done(cell, metrics, started)
+    except KeyboardInterrupt:
+        _record_interruption(cell, started)
+        raise
     except Exception as error:
         record_failure(cell, _sentence(error), started, _FAILED)
         return Outcome(cell.number, State.failed, _sentence(error), time.time() - started)
     return Outcome(cell.number, State.done, None, time.time() - started, metrics)
 
 
-def _run(cell: Cell, started: float) -> dict[str, object]:
+def _run(cell: Cell) -> dict[str, object]:
     """One cell from its start or its last checkpoint to its end, in its log."""
     remove_halves(cell.folder)
     checkpoint = cell.folder / "checkpoints" / LAST
     settings = replace(cell.settings, resume=str(cell.folder) if checkpoint.is_file() else None)
     record_words(cell.folder, cell.words, Path.cwd())
     try:
-        metrics = run_job(settings, cell.folder, ["cpr", "train", *cell.words])
+        return run_job(settings, cell.folder, ["cpr", "train", *cell.words])
     except Exception as error:
         # What the user can put right is a sentence; anything else is a defect, and its place is wanted.
         log.error("%s", _sentence(error), exc_info=not isinstance(error, (CprError, OSError)))
         raise
     except KeyboardInterrupt:
-        write_status(cell, State.left, started)
         log.info("Interrupted. The same command with sweep.resume=true goes on from here.")
         raise
+
+
+def _record_done(cell: Cell, metrics: dict[str, object], started: float) -> None:
     write_status(cell, State.done, started, exit_status=1 if metrics["n_skipped"] else 0)
-    return metrics
 
 
 def record_failure(cell: Cell, error: str, started: float, exit_status: int | None) -> None:
     """Write down why a cell failed; on a full disk, say at least that it could not be."""
-    try:
+    with _at_least_said(cell, "failure"):
         write_status(cell, State.failed, started, error=error, exit_status=exit_status)
+
+
+def _record_interruption(cell: Cell, started: float) -> None:
+    """It may come before the first step, and after the last number was written."""
+    with _at_least_said(cell, "interruption"):
+        metrics = finished(cell.folder)
+        if metrics is None:
+            write_status(cell, State.left, started)
+        else:
+            _record_done(cell, metrics, started)
+
+
+@contextmanager
+def _at_least_said(cell: Cell, what: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as trouble:
-        print(f"cpr: {cell.name}: its failure could not be recorded: {system_sentence(trouble)}", file=sys.stderr)
+        print(f"cpr: {cell.name}: its {what} could not be recorded: {system_sentence(trouble)}", file=sys.stderr)
 
 
 def _sentence(error: Exception) -> str:
