@@ -21,6 +21,7 @@ from cpr_lightning.errors import CprError
 
 PRO_LIMIT = 0.3
 """The false positive rate up to which PRO is integrated, as MVTec AD defines it."""
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def evaluate(
         image_auroc=_image_auroc(scores, labels),
         pixel_auroc=_auroc(ranking),
         pixel_ap=_average_precision(ranking),
-        pro=_per_region_overlap(ranking, region_weights(masks)),
+        pro=_per_region_overlap(ranking, masks),
     )
 
 
@@ -119,30 +120,37 @@ def _average_precision(ranking: Ranking) -> float:
     return float(np.sum(ranking.counts * precision) / ranking.n_defect)
 
 
-def _per_region_overlap(ranking: Ranking, weights: NDArray[np.float64]) -> float:
+def _per_region_overlap(ranking: Ranking, masks: NDArray[np.bool_]) -> float:
     """Area below the curve of mean region overlap over false positive rate up to the limit, divided by it."""
     if not ranking.has_both_classes:
         return nan
-    x, y = overlap_curve(ranking, weights)
-    return float(np.trapezoid(y, x) / PRO_LIMIT)
+    x, y = overlap_curve(ranking, masks)
+    # Piece by piece: a trapezoid rule over millions of points at once makes copies of them all.
+    pieces = (slice(start, start + _PIECE + 1) for start in range(0, len(x) - 1, _PIECE))
+    return float(sum(np.trapezoid(y[piece], x[piece]) for piece in pieces) / PRO_LIMIT)
 
 
-def overlap_curve(ranking: Ranking, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def overlap_curve(ranking: Ranking, masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """False positive rates up to the limit, and the mean region overlap at each; both classes must be there."""
-    overlap = np.cumsum(np.bincount(ranking.group, weights, minlength=len(ranking.counts)))
-    before = np.concatenate(([0.0], overlap[:-1]))
-    # Each tie group is a slanted piece from (above, before) to (from_here, overlap); level pieces join them.
-    x = np.stack((ranking.above, ranking.from_here), axis=1).ravel() / ranking.n_normal
-    y = np.stack((before, overlap), axis=1).ravel()
-    x, y = np.concatenate(([0.0], x, [1.0])), np.concatenate(([0.0], y, [1.0]))
+    overlap = np.bincount(ranking.group, _region_weights(masks), minlength=len(ranking.counts))
+    np.cumsum(overlap, out=overlap)
+    begin = ranking.above / ranking.n_normal
+    groups = int(np.searchsorted(begin, PRO_LIMIT, "right"))  # that begin within the limit
+    # Each tie group is a slanted piece from (above, overlap before) to (from_here, overlap); level pieces join them.
+    x, y = np.zeros(2 * groups + 2), np.zeros(2 * groups + 2)
+    x[1:-1:2] = begin[:groups]
+    np.divide(ranking.from_here[:groups], ranking.n_normal, out=x[2:-1:2])
+    y[2:-1:2] = overlap[:groups]
+    y[3::2] = overlap[:groups]
+    x[-1] = begin[groups] if groups < len(begin) else 1.0
 
-    inside = int(np.searchsorted(x, PRO_LIMIT, "right"))  # x[inside - 1] <= limit < x[inside], as x ends at 1
+    inside = int(np.searchsorted(x, PRO_LIMIT, "right"))  # x[inside - 1] <= limit < x[inside]
     share = (PRO_LIMIT - x[inside - 1]) / (x[inside] - x[inside - 1])
-    at_limit = y[inside - 1] + share * (y[inside] - y[inside - 1])
-    return np.append(x[:inside], PRO_LIMIT), np.append(y[:inside], at_limit)
+    x[inside], y[inside] = PRO_LIMIT, y[inside - 1] + share * (y[inside] - y[inside - 1])
+    return x[: inside + 1], y[: inside + 1]
 
 
-def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(P,) for each defect pixel in the order of ``maps[masks]``: its share in the mean region overlap."""
     shares = [np.empty(0)]
     n_regions = 0
