@@ -24,6 +24,6 @@ def test_an_unknown_argument_is_named() -> None:
 
 
 def test_what_the_target_itself_complains_about_is_passed_on() -> None:
-    folder = {"_target_": "cpr_lightning.data.defect_sources.TextureFolder", "root": "/nowhere"}
+    folder = {"_target_": "cpr_lightning.data.textures.TextureFolder", "root": "/nowhere"}
     with pytest.raises(DataError, match="nowhere"):
         build(folder)

@@ -88,9 +88,8 @@ class BankSettings:
     """The store of reference features."""
 
     codec: Codec = Codec.fp16
-    device: str = (
-        "auto"  # where its codes lie: auto (where the cascade computes), cpu (for banks larger than the GPU), cuda
-    )
+    # Where its codes lie: auto (where the cascade computes), cpu (for banks larger than the GPU), cuda
+    device: str = "auto"
 
 
 @dataclass

@@ -11,10 +11,10 @@ from scipy.stats import binom
 from torch import Tensor
 
 from cpr_lightning.data.augmentation import Augmentation
-from cpr_lightning.data.defect_sources import generated_texture
 from cpr_lightning.data.extension import ExtendedAnomalies, RealDefects
 from cpr_lightning.data.pairs import Onward, Pair, PairDataset, Supervision, collate
 from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.data.textures import generated_texture
 from cpr_lightning.settings import SupervisedSettings
 
 COUNT, NEIGHBORS, SIZE = 7, 3, 64

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cpr_lightning.data import synthesis
-from cpr_lightning.data.defect_sources import generated_texture
 from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.data.textures import generated_texture
 from cpr_lightning.errors import SettingsError
 
 WHITE = 255

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cpr_lightning.data.augmentation import Augmentation
-from cpr_lightning.data.defect_sources import TextureFolder, generated_texture
 from cpr_lightning.data.extension import ExtendedAnomalies, RealDefects
 from cpr_lightning.data.images import read_image
 from cpr_lightning.data.pairs import Onward, Pair, PairDataset, Supervision, collate
 from cpr_lightning.data.samples import Samples
 from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.data.textures import TextureFolder, generated_texture
 from cpr_lightning.settings import SupervisedSettings, TrainingSettings
 
 _CACHE_BYTES = 2 * 1024**3  # decoded references kept in memory, at most

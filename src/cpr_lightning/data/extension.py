@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cpr_lightning.data.defect_sources import altered
+from cpr_lightning.data.disturbance import altered
 from cpr_lightning.data.images import read_image
 from cpr_lightning.data.samples import Sample
 from cpr_lightning.errors import DataError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpr_lightning.data.defect_masks import draw_mask
-from cpr_lightning.data.defect_sources import structure
+from cpr_lightning.data.disturbance import structure
 from cpr_lightning.errors import SettingsError
 
 Kind = Literal["object", "texture"]

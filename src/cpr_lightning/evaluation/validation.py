@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from cpr_lightning.choices import Kind
-from cpr_lightning.data.defect_sources import generated_texture
 from cpr_lightning.data.synthesis import SyntheticDefects
+from cpr_lightning.data.textures import generated_texture
 from cpr_lightning.evaluation.inference import score_images
 from cpr_lightning.evaluation.metrics import evaluate
 from cpr_lightning.model.cascade import CascadePatchRetrieval

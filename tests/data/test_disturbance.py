@@ -1,71 +1,16 @@
-"""What fills a defect: folder textures, generated textures, the disturbed image."""
+"""What fills a defect from the image itself: operations and a shuffle of cells."""
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
-from cpr_lightning.data import defect_sources
-from cpr_lightning.data.defect_sources import (
-    PHOTOMETRIC,
-    TextureFolder,
-    altered,
-    generated_texture,
-    shuffled_cells,
-    structure,
-)
-from cpr_lightning.errors import DataError
+from cpr_lightning.data import disturbance
+from cpr_lightning.data.disturbance import PHOTOMETRIC, altered, shuffled_cells, structure
+from cpr_lightning.data.textures import generated_texture
 
 
 @pytest.fixture
 def photo() -> np.ndarray:
     return generated_texture(96, np.random.default_rng(11))
-
-
-@pytest.fixture
-def textures(tmp_path: Path) -> Path:
-    for name, colour in {"a/red.png": (0, 0, 255), "b/deep/green.PNG": (0, 255, 0)}.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / name), np.full((20, 30, 3), colour, np.uint8))
-    (tmp_path / "notes.txt").write_text("not an image")
-    return tmp_path
-
-
-def test_folder_gives_its_images_as_rgb_squares(textures: Path):
-    folder = TextureFolder(textures)
-    assert [path.name for path in folder.paths] == ["red.png", "green.PNG"]
-    seen = {tuple(folder(16, np.random.default_rng(seed))[8, 8].tolist()) for seed in range(20)}
-    assert seen == {(255, 0, 0), (0, 255, 0)}
-    assert folder(50, np.random.default_rng(0)).shape == (50, 50, 3)
-
-
-def test_folder_that_is_missing_or_empty_is_named_with_its_key(tmp_path: Path):
-    with pytest.raises(DataError, match=r"training\.anomaly_sources.*nowhere"):
-        TextureFolder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"training\.anomaly_sources.*no images"):
-        TextureFolder(tmp_path)
-
-
-def test_unreadable_texture_is_named(tmp_path: Path):
-    (tmp_path / "broken.jpg").write_bytes(b"this is no picture")
-    with pytest.raises(DataError, match=r"broken\.jpg"):
-        TextureFolder(tmp_path)(16, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("size", [32, 75, 128])
-def test_generated_textures_are_full_images_and_repeatable(size: int):
-    for seed in range(15):
-        texture = generated_texture(size, np.random.default_rng(seed))
-        assert texture.shape == (size, size, 3)
-        assert texture.dtype == np.uint8
-        assert texture.astype(float).std(axis=(0, 1)).max() > 2.0  # a pattern, not one colour
-        assert np.array_equal(texture, generated_texture(size, np.random.default_rng(seed)))
-
-
-def test_generated_textures_differ_from_each_other():
-    means = {tuple(generated_texture(32, np.random.default_rng(seed))[3, 3].tolist()) for seed in range(30)}
-    assert len(means) > 25
 
 
 @pytest.mark.parametrize("shape", [(96, 96), (100, 70), (16, 16), (9, 40)])
@@ -86,7 +31,7 @@ def test_shuffle_moves_whole_cells_and_keeps_every_pixel(shape: tuple[int, int])
     assert np.array_equal(shuffled[min(16 * height, rest) :], image[min(16 * height, rest) :])
 
 
-@pytest.mark.parametrize("operation", defect_sources.OPERATIONS, ids=lambda operation: operation.__name__)
+@pytest.mark.parametrize("operation", disturbance.OPERATIONS, ids=lambda operation: operation.__name__)
 def test_every_operation_changes_some_images_and_never_its_input(operation, photo: np.ndarray):
     before = photo.copy()
     results = [operation(photo, np.random.default_rng(seed)) for seed in range(8)]
@@ -96,14 +41,14 @@ def test_every_operation_changes_some_images_and_never_its_input(operation, phot
 
 
 def test_solarize_leaves_half_of_the_images_alone(photo: np.ndarray):
-    same = [np.array_equal(defect_sources._solarize(photo, np.random.default_rng(seed)), photo) for seed in range(200)]
+    same = [np.array_equal(disturbance._solarize(photo, np.random.default_rng(seed)), photo) for seed in range(200)]
     assert 0.4 < np.mean(same) < 0.6
 
 
 def test_hue_and_saturation_shifts_keep_the_value():
     image = np.full((8, 8, 3), (200, 40, 40), np.uint8)
     for seed in range(20):
-        shifted = defect_sources._hue_and_saturation(image, np.random.default_rng(seed))
+        shifted = disturbance._hue_and_saturation(image, np.random.default_rng(seed))
         assert abs(int(shifted.max()) - 200) <= 1  # the value of HSV stays
 
 
@@ -117,8 +62,8 @@ def test_structure_uses_three_different_operations_then_the_shuffle(photo: np.nd
 
         return operation
 
-    count = len(defect_sources.OPERATIONS)
-    monkeypatch.setattr(defect_sources, "OPERATIONS", tuple(recorder(index) for index in range(count)))
+    count = len(disturbance.OPERATIONS)
+    monkeypatch.setattr(disturbance, "OPERATIONS", tuple(recorder(index) for index in range(count)))
     every: set[int] = set()
     for seed in range(30):
         called.clear()
@@ -155,7 +100,7 @@ def test_an_altered_image_has_another_look_at_every_place_but_nothing_moved(monk
     def counted(number: int):
         return lambda given, _rng: (used.append(number), given)[1]
 
-    monkeypatch.setattr(defect_sources, "PHOTOMETRIC", tuple(counted(number) for number in range(len(PHOTOMETRIC))))
+    monkeypatch.setattr(disturbance, "PHOTOMETRIC", tuple(counted(number) for number in range(len(PHOTOMETRIC))))
     for seed in range(30):
         altered(image, np.random.default_rng(seed))
         assert len(set(used[-3:])) == 3
