@@ -30,6 +30,15 @@ def test_a_codec_trains_and_scores_again_as_it_did(codec: str, trained: Trained,
     assert scores_of(tmp_path / "again") == pytest.approx(scores_of(run), rel=1e-5)
 
 
+def test_too_few_references_for_a_codec_are_refused_before_training(tiny: Path, tmp_path: Path):
+    # Strides 4 and 32 of 64 pixels: four cells of the second scale an image.
+    words = small(tiny, tmp_path / "run", "bank.codec=pq", "image_size=64", "backbone.strides=[4,32]")
+    done = call_cpr(*words, cwd=tmp_path)
+    assert "at least 256 feature cells" in done.sentence()
+    assert "Step" not in done.out + done.err
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(("runtime", "precision", "error"), [("openvino", "fp32", 1e-3), ("eager", "bf16", 0.1)])
 def test_a_runtime_scores_as_the_run_did(runtime: str, precision: str, error: float, trained: Trained, tmp_path: Path):
     pytest.importorskip(runtime if runtime != "eager" else "torch", reason=f"{runtime} is not installed")

@@ -35,3 +35,12 @@ def test_what_is_given_stays_as_it_is():
     before = pixels.clone()
     top_sum(pixels, 512)
     assert torch.equal(pixels, before)
+
+
+@pytest.mark.parametrize("share", [1e-4, 0.1, 1.0])
+@pytest.mark.parametrize("count", [5, 1000])
+def test_a_pixel_that_is_nan_is_not_passed_over(share: float, count: int):
+    # An image of which nothing is known would have the score of a perfect one.
+    pixels = torch.rand(1, 40_000)
+    pixels[0, torch.randperm(40_000)[: int(share * 40_000)]] = torch.nan
+    assert top_sum(pixels, count).isnan().all()

@@ -248,6 +248,8 @@ def test_images_of_another_shape_are_refused():
         bank.add([first, second.transpose(2, 3)])
     with pytest.raises(ValueError, match="zip"):
         bank.add([first])
+    with pytest.raises(ValueError, match="2 and of 1 images"):
+        bank.add([first, second[:1]])
     assert [index.ntotal for index in bank.indexes] == [0, 0]
 
 
@@ -417,6 +419,24 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path, codec: Codec, share: 
     for writable in (False, True):
         with pytest.raises(RunError, match=str(path)):
             ReferenceBank.load(tmp_path, SHAPES, codec, writable=writable)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_file_may_be_cut_short_anywhere_in_its_head_or_at_its_end(tmp_path: Path, codec: Codec):
+    filled(codec).save(tmp_path)
+    path = tmp_path / "scale1.faiss"
+    content = path.read_bytes()
+    for size in (*range(120), *range(len(content) - 20, len(content))):
+        path.unlink()
+        path.write_bytes(content[:size])
+        with pytest.raises(RunError, match=str(path)):
+            ReferenceBank.load(tmp_path, SHAPES, codec)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_bank_without_images_is_read_back(tmp_path: Path, codec: Codec):
+    empty(codec).save(tmp_path)
+    assert len(ReferenceBank.load(tmp_path, SHAPES, codec)) == 0
 
 
 def test_a_file_that_is_no_index_is_named(tmp_path: Path):

@@ -85,11 +85,15 @@ def calibrate(
         excluded=None if validation else rows,
         description="Calibrating",
     )
-    mean, deviation = float(scored.scores.mean()), float(scored.scores.std())
-    scale = ColourScale.from_good(scored.maps)
+    with np.errstate(invalid="ignore"):  # of infinite scores; refused below
+        mean, deviation = float(scored.scores.mean()), float(scored.scores.std())
     threshold = mean + settings.sigmas * deviation
     if not math.isfinite(threshold):
-        raise RunError("The scores of good images are not finite: the run's weights are damaged. Train it again.")
+        raise RunError(
+            "The scores of good images are not finite: the run's weights are damaged. Train it again, with a smaller "
+            "training.learning_rate if its last step did this."
+        )
+    scale = ColourScale.from_good(scored.maps)
     source = "validation" if validation else "training"
     files = [str(images.paths[row]) for row in rows]
     return Calibration(threshold, scale.low, scale.high, count, mean, deviation, source, files)

@@ -38,7 +38,7 @@ def _sums(pixels, count, out):
             found = 0
             kept_ones = np.empty(len(numbers), np.float32)
             for number in numbers:
-                if number >= bound:
+                if not number < bound:  # a nan too, which makes the sum one
                     kept_ones[found] = number
                     found += 1
             candidates = kept_ones[:found]

@@ -22,6 +22,10 @@ from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, stored_
 from cpr_lightning.retrieval.resident import RESIDENT_BYTES, Resident
 from cpr_lightning.retrieval.stored import Stored
 
+# Bytes. When FAISS maps a file that ends in its head (with pq's codebook: D kB), it may read beyond the end and die;
+# when it reads it whole, it says so.
+_SMALL = 1 << 24
+
 
 class ReferenceBank:
     """Local features of all references, one FAISS index per scale.
@@ -150,7 +154,8 @@ class ReferenceBank:
         counts = {index.ntotal // (shape[0] * shape[1]) for index, shape in zip(bank.indexes, bank.shapes, strict=True)}
         if len(counts) != 1:
             raise RunError(f"The scales in {folder} hold different numbers of references: {sorted(counts)}.")
-        if not any(index.codes.is_owned for index in bank.indexes):  # FAISS's word for memory that is not a file's
+        # `is_owned` is FAISS's word for memory that is not a file's.
+        if len(bank) and not any(index.codes.is_owned for index in bank.indexes):
             addresses = [int(index.codes.data()) for index in bank.indexes]
             sizes = [
                 height * width * index.code_size
@@ -166,6 +171,8 @@ class ReferenceBank:
             cells = scale.movedim(1, -1)
             if tuple(cells.shape[1:]) != shape:
                 raise ValueError(f"The bank holds (H, W, D) = {shape} but was given {tuple(cells.shape[1:])}.")
+            if len(cells) != len(features[0]):
+                raise ValueError(f"Scales of {len(features[0])} and of {len(cells)} images were given.")
             vectors.append(np.ascontiguousarray(cells.reshape(-1, shape[2]).float().cpu().numpy()))
         return vectors
 
@@ -193,6 +200,8 @@ def _read(path: Path, shape: tuple[int, int, int], codec: Codec, writable: bool)
     if not path.is_file():
         raise RunError(f"{path} is missing: the run is incomplete. Train it again, or finish it with resume=.")
     try:
+        if path.stat().st_size < _SMALL:
+            faiss.read_index(str(path))
         index = faiss.read_index(str(path), 0 if writable else faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise RunError(

@@ -51,18 +51,23 @@ def empty_index(dim: int, codec: Codec) -> "faiss.IndexFlatCodes":
     raise SettingsError(f"bank.codec={codec} is unknown; choose one of {', '.join(item.value for item in Codec)}.")
 
 
+def check_vectors(codec: Codec, vectors: int) -> None:
+    """Refuse to let a codec learn from so many vectors, a number, if they are too few (:class:`SettingsError`)."""
+    least = {Codec.sq8: 1, Codec.pq: CENTROIDS}.get(codec, 0)
+    if vectors < least:
+        raise SettingsError(
+            f"bank.codec={codec.value} learns from the references and needs at least {least} feature cells for it, but "
+            f"the references given have {vectors}. Add references, or take bank.codec=fp16, which learns nothing."
+        )
+
+
 def learn(index: "faiss.IndexFlatCodes", codec: Codec, vectors: NDArray[np.float32]) -> None:
     """Learn the codec's tables from ``vectors`` (n, D). The same vectors give the same tables.
 
     Raises:
         SettingsError: there are too few vectors.
     """
-    least = CENTROIDS if codec is Codec.pq else 1
-    if len(vectors) < least:
-        raise SettingsError(
-            f"bank.codec={codec.value} learns from the references and needs at least {least} feature cells for it, but "
-            f"the references given have {len(vectors)}. Add references, or take bank.codec=fp16, which learns nothing."
-        )
+    check_vectors(codec, len(vectors))
     if codec is Codec.pq and len(vectors) > _PQ_VECTORS:
         vectors = vectors[np.linspace(0, len(vectors) - 1, _PQ_VECTORS).astype(np.int64)]
     index.train(np.ascontiguousarray(vectors))

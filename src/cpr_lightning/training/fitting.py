@@ -25,6 +25,7 @@ from cpr_lightning.model.foreground import sharpen
 from cpr_lightning.model.index import ReferenceIndex
 from cpr_lightning.model.network import LocalFeatures
 from cpr_lightning.retrieval.bank import ReferenceBank
+from cpr_lightning.retrieval.codecs import check_vectors
 from cpr_lightning.retrieval.whole_bank import choose_coreset, save_coreset
 from cpr_lightning.runs import Run, save_model, save_settings
 from cpr_lightning.runtime.choosing import rehearse
@@ -70,6 +71,8 @@ def train_run(
         steps=steps,
         supervised=settings.supervised,
     )
+    cells = min(height * width for height, width, _ in feature_shapes(settings, backbone))
+    check_vectors(settings.bank.codec, cells * min(_CODEC_IMAGES, len(data.images)))
     offline = OfflineIndex(_index_settings(settings, samples.kind), Path(settings.index_cache), device)
     index = offline.prepare(backbone, data.images)
     trained = 0
