@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from e2e_helpers import Result, Trained, call_cpr, half_files, run_cpr
+from signals import kill_group, started, wait_for
 
 STAGES = ["decode", "network", "global_retrieval", "matching", "foreground", "postprocessing"]
 NETWORK = ["image_size=64", "backbone.name=resnet18"]
@@ -153,6 +155,7 @@ def test_a_run_whose_images_are_gone_asks_for_others(trained: Trained, tmp_path:
         (["warmup=-1"], ["warmup=-1", "0 or more"]),
         (["batch=0"], ["batch=0"]),
         (["threads=0"], ["threads=0"]),
+        (["threads=1000000"], ["threads=1000000", "too many"]),
         (["references=9"], ["references=9", "retrieval.neighbors=10"]),
         (["references=3", "retrieval.neighbors=4"], ["references=3", "retrieval.neighbors=4"]),
         (["refrences=9"], ["refrences", "Did you mean references"]),
@@ -195,6 +198,21 @@ def test_a_gpu_that_is_not_there_is_refused(trained: Trained, tmp_path: Path):
         assert "device=cuda" in call_cpr("benchmark", *words, "device=cuda", cwd=tmp_path).sentence()
     assert "device=cuda" in call_cpr("benchmark", *SIMULATED, "graph=true", "output=b", cwd=tmp_path).sentence()
     assert half_files(tmp_path) == []
+    assert not list(tmp_path.rglob("benchmark.json"))
+
+
+def test_one_that_is_told_to_end_leaves_no_simulated_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    process = started(["benchmark", *SIMULATED[:-1], "runs=100000000", "output=b"], tmp_path)
+    try:
+        wait_for(lambda: any(scratch.glob("cpr-benchmark-*/scale2.faiss")), process, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=180) == 128 + signal.SIGTERM
+    finally:
+        kill_group(process)
+    assert not list(scratch.glob("cpr-benchmark-*"))
     assert not list(tmp_path.rglob("benchmark.json"))
 
 

@@ -1,6 +1,12 @@
 """``cpr benchmark``: how fast this machine scores images, and where the time goes."""
 
+import os
+import signal
+import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +29,7 @@ from cpr_lightning.simulated import simulate, write_pictures
 from cpr_lightning.verbs.arguments import choose, parse, whole_number
 from cpr_lightning.verbs.speed_tables import print_speed
 
+_THREADS_A_CORE = 16  # more than one wait for each other; of very many the process dies
 _PICTURES = 16  # different images, scored in turn: one alone would find the same references in the cache every time
 
 _HELP = """\
@@ -76,8 +83,8 @@ def main(words: list[str]) -> int:
     batch = _number(values, "batch", 1)
     if values.get("graph", "false") not in ("true", "false"):
         raise SettingsError(f"graph={values['graph']} must be true or false.")
-    torch.set_num_threads(_number(values, "threads", torch.get_num_threads()))
-    with tempfile.TemporaryDirectory(prefix="cpr-benchmark-") as scratch:
+    torch.set_num_threads(_threads(values))
+    with _leaving_when_told_to_end(), tempfile.TemporaryDirectory(prefix="cpr-benchmark-") as scratch:
         subject = _trained(values, words) if "run" in values else _simulated(values, others, Path(scratch))
         output = _output(values)
         output.mkdir(parents=True, exist_ok=True)  # refused now, not after all the runs
@@ -140,6 +147,27 @@ def _spread(paths: list[Path]) -> list[Path]:
 def _output(values: dict[str, str]) -> Path:
     default = values.get("run", f"outputs/benchmark/{datetime.now():%Y-%m-%d_%H-%M-%S}")
     return Path(values.get("output", default)).expanduser()
+
+
+@contextmanager
+def _leaving_when_told_to_end() -> Iterator[None]:
+    """Leave ``with`` blocks on SIGTERM (of a queue): simulated references, gigabytes, would stay on the disk."""
+    if threading.current_thread() is not threading.main_thread():  # the only one that may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _threads(values: dict[str, str]) -> int:
+    threads = _number(values, "threads", torch.get_num_threads())
+    cores = os.cpu_count() or 1
+    if threads > _THREADS_A_CORE * cores:
+        raise SettingsError(f"threads={threads} are too many: this machine has {cores} cores.")
+    return threads
 
 
 def _number(values: dict[str, str], key: str, default: int, least: int = 1) -> int:
