@@ -147,6 +147,19 @@ def test_the_next_cell_has_a_run_of_its_own_and_a_resumed_one_keeps_its_id(run: 
     assert all(each.curve("loss") == [(0, 1.0)] for each in runs)
 
 
+def test_a_cell_that_failed_and_is_tried_again_is_one_run(run: Path) -> None:
+    (run.parent / "sweep.yaml").write_text("", encoding="utf-8")
+    for error in (CprError("There is no mask."), None):
+        logger = WandbRunLogger(project="p", save_dir=str(run), name="n")
+        assert logger.start(settings(), run)
+        logger.close(error)
+    failed, done = offline_runs(run)
+    assert failed.run.run_id == done.run.run_id
+    assert (failed.exit_code, done.exit_code) == (1, 0)
+    assert failed.summary["error"] == "There is no mask."
+    assert done.summary["error"] is None, "it takes the place of the first one's"
+
+
 def test_a_damaged_result_is_said_and_stops_nothing(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     (run / "metrics.json").write_text("{", encoding="utf-8")
     assert logged(run).exit_code == 0

@@ -57,6 +57,7 @@ class WandbRunLogger(WandbLogger):
         super().__init__(project=project, save_dir=save_dir, name=name)
         self._asked_offline, self._upload_timeout = offline, upload_timeout
         self._images, self._artifacts = images, artifacts
+        self._has_earlier = False
         # W&B refuses a run with a tag that is empty, too long, or there twice.
         told = [str(plain(tag))[:_TAG] for tag in tags if tag not in (None, "")]
         self._arguments = {"project": project, "dir": save_dir, "name": name, "group": group} | others
@@ -77,8 +78,11 @@ class WandbRunLogger(WandbLogger):
             return True  # one process logs; Lightning keeps the others from it
         arguments = self._arguments | {"config": _configuration(settings, folder)}
         arguments["group"] = arguments["group"] or _group(settings, folder)
-        if settings.resume is not None:
-            arguments |= {"id": _earlier(folder), "resume": "allow"}
+        # A run that was interrupted goes on, and a cell that failed is tried again, as the one that it is.
+        earlier = _earlier(folder) if settings.resume is not None or is_cell(folder) else None
+        if earlier is not None:
+            arguments |= {"id": earlier, "resume": "allow"}
+        self._has_earlier = earlier is not None
         self._experiment = open_run(arguments, offline=self._asked_offline, upload_timeout=self._upload_timeout)
         return self._experiment is not None
 
@@ -101,8 +105,8 @@ class WandbRunLogger(WandbLogger):
         if online:
             log.info("W&B: sending what is left, for %g s at most.", self._upload_timeout)
         try:
-            if isinstance(error, Exception):
-                run.summary["error"] = str(error) if isinstance(error, CprError) else repr(error)
+            if isinstance(error, Exception) or self._has_earlier:  # whose error, if there was one, is past
+                run.summary["error"] = _told(error)
             run.finish(exit_code=status)
             # It raises where nobody answers, but not where the key has been refused meanwhile.
             trouble = refusal() if online else None
@@ -121,6 +125,12 @@ class WandbRunLogger(WandbLogger):
             log.info("W&B: offline. `wandb sync %s` sends the run.", where)
 
 
+def _told(error: BaseException | None) -> str | None:
+    if not isinstance(error, Exception):
+        return None
+    return str(error) if isinstance(error, CprError) else repr(error)
+
+
 def _configuration(settings: Settings, folder: Path) -> dict[str, Any]:
     """All settings and the environment, under dotted keys."""
     environment = folder / "environment.json"
@@ -136,6 +146,6 @@ def _group(settings: Settings, folder: Path) -> str:
 
 
 def _earlier(folder: Path) -> str | None:
-    """The id of the run that a resumed cell already has: W&B's folders end in it."""
+    """The id of the run that this cell already has: W&B's folders end in it."""
     folders = sorted((folder / "wandb").glob("*run-*-*"), key=lambda path: path.name.partition("run-")[2])
     return folders[-1].name.rpartition("-")[2] if folders else None
