@@ -6,7 +6,9 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from cpr_lightning.data.layout import Layout
 from cpr_lightning.errors import SettingsError, first_line
+from cpr_lightning.settings import DatasetSettings
 
 
 def build(config: Mapping[str, Any], **others: Any) -> Any:
@@ -25,3 +27,8 @@ def build(config: Mapping[str, Any], **others: Any) -> Any:
         # Of wrong arguments the cause names the one; of a target that is not there, Hydra says where it looked.
         reason = first_line(cause if isinstance(cause, TypeError) else error)
         raise SettingsError(f"{config.get('_target_')} cannot be built: {reason}") from error
+
+
+def build_layout(dataset: DatasetSettings) -> Layout:
+    """What reads a data set's folder."""
+    return build({**vars(dataset), "_target_": dataset._target_})

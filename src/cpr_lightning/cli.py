@@ -65,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cpr: there is no verb `{verb}`{hint} Verbs: {', '.join(_VERBS)}.", file=sys.stderr)
         return 2
     _share_cores(verb, rest)
-    # Verbs are loaded when they are asked for: torch and lightning take seconds to import.
-    run: Callable[[list[str]], int] = import_module(f"cpr_lightning.verbs.{verb}").main
     try:
+        # Verbs are loaded when they are asked for: torch and lightning take seconds to import.
+        run: Callable[[list[str]], int] = import_module(f"cpr_lightning.verbs.{verb}").main
         return run(rest)
     except KeyboardInterrupt:
         print("cpr: interrupted; what was written so far is whole.", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -86,9 +86,21 @@ def with_text_choices(words: list[str]) -> list[str]:
     return [choices.get(word, word) for word in words]
 
 
+def quoted(value: str) -> str:
+    """A value, such as a path with blanks and signs in it, as a Hydra override takes it."""
+    text = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
 def sentence(error: Exception) -> str:
     """What Hydra or OmegaConf complained about, without its stack of causes."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    if isinstance(error, OverrideParseException) and not lines[0].startswith("Ambiguous"):
+        key, _, value = error.override.partition("=")
+        return (
+            f"{error.override} is not understood ({lines[0]}). A value with signs such as = ( ) , needs quotes, and "
+            f'the shell others around them: "{key}={quoted(value)}".'
+        )
     missing = re.search(r"Missing mandatory value: (\S+)", str(error))
     if missing:
         key = missing.group(1)

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from cpr_lightning.assembly import bank_device
-from cpr_lightning.build import build
+from cpr_lightning.build import build_layout
 from cpr_lightning.data.checking import check
 from cpr_lightning.data.supervised import split
 from cpr_lightning.environment import choose_device, describe_environment
@@ -39,8 +39,8 @@ def run_job(settings: Settings, folder: Path, command: Sequence[str] | None = No
     bank_device(settings, device)
     write_json(folder / "environment.json", describe_environment(command))
     with open_loggers(settings, folder) as loggers:
-        layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
-        samples, problems = check(layout.samples(settings.category), settings.dataset.on_error)
+        found = build_layout(settings.dataset).samples(settings.category)
+        samples, problems = check(found, settings.dataset.on_error)
         for problem in problems:
             log.warning("Skipped: %s", problem)
         samples = split(samples, settings, folder)

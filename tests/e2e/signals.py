@@ -20,8 +20,6 @@ def started(words: list[str], cwd: Path) -> subprocess.Popen[bytes]:
             stdout=said,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Where the tests themselves run in the background, Ctrl-C is switched off for them and for what they start.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
 
@@ -34,7 +32,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], cw
         time.sleep(0.005)
 
 
-def group_is_gone(group: int, seconds: float = 20) -> bool:
+def group_is_gone(group: int, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -48,4 +46,4 @@ def group_is_gone(group: int, seconds: float = 20) -> bool:
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=60)
+    process.wait(timeout=180)

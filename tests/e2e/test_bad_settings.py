@@ -103,6 +103,13 @@ def test_values_that_make_no_sense(words: list[str], named: list[str], tiny: Pat
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.parametrize("path", ["a=b", "parts (1)"])
+def test_a_path_that_hydra_cannot_read_is_named_with_the_quotes_it_needs(path: str, tiny: Path, tmp_path: Path):
+    said = refused(tiny, tmp_path, f"dataset.root={path}")
+    assert said.startswith(f"cpr: dataset.root={path} is not understood")
+    assert f"\"dataset.root='{path}'\"" in said
+
+
 def test_two_values_without_m_are_refused(tiny: Path, tmp_path: Path):
     said = refused(tiny, tmp_path, "seed=1,2")
     assert "seed" in said

@@ -52,6 +52,21 @@ def test_ones_own_folders(tmp_path: Path):
     assert "000.png is missing" in done.out
 
 
+@pytest.mark.parametrize("name", ["a b=c (1),2", "o'clock", '"'])
+def test_a_path_is_taken_as_it_was_typed(name: str, tmp_path: Path):
+    btad(tmp_path / name)
+    done = call_cpr("data", "check", "dataset=btad", f"dataset.root={tmp_path / name}", "category=01", cwd=tmp_path)
+    assert done.status == 0, done.out + done.err
+
+
+@pytest.mark.parametrize("root", ["'a=b'", '"a=b"'])
+def test_a_path_may_have_the_quotes_that_train_needs(root: str, tmp_path: Path):
+    btad(tmp_path / "a=b")
+    words = ["dataset=btad", f"dataset.root={root}", "dataset.kind=null", "category=01"]
+    done = call_cpr("data", "check", *words, cwd=tmp_path)
+    assert done.status == 0, done.out + done.err
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [

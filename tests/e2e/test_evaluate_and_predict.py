@@ -122,6 +122,7 @@ def test_predict_stops_at_an_unreadable_image(trained: Trained, tiny: Path, tmp_
     two_images(tiny, tmp_path / "in")
     done = call_cpr("predict", f"run={trained.folder}", "images=in", "output=p", cwd=tmp_path)
     assert "in/broken.png" in done.sentence()
+    assert "go on without it: on_error=skip" in done.sentence(), "the key that this verb takes"
     assert not (tmp_path / "p").exists()
 
 

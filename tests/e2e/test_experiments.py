@@ -182,6 +182,7 @@ def test_a_cell_that_was_killed_is_resumed_alone(tiny: Path, bench: Path, tmp_pa
         (["experiment=table1"], ["dataset.root is not set", "dataset.root="]),
         (["experiment=table8", "seed=1,2", "-m"], ["dataset.root is not set"]),
         (["experiment=tabel1", "dataset.root=x"], ["tabel1", "table1"]),
+        (["experiment=table1,table4", "dataset.root=x"], ["experiment=table1,table4", "one after another"]),
         (["experiment=table1", "dataset.root=x", "retrieval.blocks=0"], ["retrieval.blocks=0"]),
         (["experiment=table1", "fast=maybe"], ["fast/maybe", "true", "false"]),
         (["experiment=table1", "fast=true", "experiment.benchmark_runs=0"], ["experiment.benchmark_runs=0"]),

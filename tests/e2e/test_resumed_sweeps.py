@@ -125,7 +125,7 @@ def test_an_interrupted_sweep_is_gone_on_with(
     )  # fmt: skip
     wait_for(lambda: len(written_at(folder)) >= 1 and len(cells_of(folder)) >= 2, process)
     os.killpg(process.pid, how)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     before = written_at(folder)
     assert 1 <= len(before) < 4, said
     if how is signal.SIGINT:

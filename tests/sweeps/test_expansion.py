@@ -100,6 +100,15 @@ def test_one_run_is_no_sweep():
     assert composes_sweep(["dataset.root=/data", "experiment=table1"]) is not None
 
 
+@pytest.mark.parametrize("word", ["sweep.dry=true", "sweep.resume=true", "search=optuna", "launcher=joblib"])
+def test_what_only_a_sweep_can_do_is_not_ignored_in_one_run(word: str):
+    one = ["dataset.root=/data", "category=a", word]
+    with pytest.raises(SettingsError, match="add -m"):
+        composes_sweep(one)
+    assert composes_sweep([*one, "hydra.mode=MULTIRUN"]) is not None
+    assert composes_sweep([*one, "resume=/runs/a"]) is None, "a cell that is gone on with alone"
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

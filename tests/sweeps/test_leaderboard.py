@@ -28,6 +28,28 @@ def test_methods_are_ranked_by_their_means(tmp_path: Path, capsys: pytest.Captur
     ]
 
 
+def test_nothing_is_cut_in_a_pipe_and_no_number_in_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    sides: dict[str, tuple[object, object]] = {
+        "variant": ("cpr", "faster"), "ablation": ("full", "no_pair_weight"), "retrieval__windows": ("[1,1]", "[3,1]"),
+        "training__learning_rate": (0.0001, 0.001), "scoring__blur_sigma": (2, 4), "bank__codec": ("sq8", "pq"),
+        "scenario": ("unsupervised", "supervised"),
+    }  # fmt: skip
+    cells = [cell(tmp_path, number, **{key: both[number] for key, both in sides.items()}) for number in range(2)]
+    outcomes = [Outcome(each.number, State.done, metrics=METRICS) for each in cells]
+    print_leaderboard(cells, outcomes)
+    ((*_, cells_of_first), second) = rows(capsys.readouterr().out)
+    assert cells_of_first == "1"
+    assert second == ["faster", "no_pair_weight", "[3,1]", "0.001", "4", "pq", "supervised",
+                      "0.7000", "0.6000", "0.8000", "0.9000", "1"]  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    print_leaderboard(cells, outcomes)
+    said = capsys.readouterr().out
+    assert [said.count(number) for number in ("0.7000", "0.6000", "0.8000", "0.9000")] == [2, 2, 2, 2]
+
+
 def test_of_very_many_methods_the_best_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     cells = [cell(tmp_path, number, branch__dim=number + 1) for number in range(35)]
     print_leaderboard(cells, [Outcome(each.number, State.done, metrics=METRICS) for each in cells])

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from cpr_lightning.sweeps.cell import Cell, Outcome, State
 from cpr_lightning.sweeps.engines.engine import Work
@@ -12,7 +13,7 @@ from cpr_lightning.sweeps.plan import Plan
 from cpr_lightning.sweeps.running import run_cells
 from cpr_lightning.sweeps.status import read_status, write_status
 from cpr_lightning.sweeps.work import wait_and_work, work
-from sweeps.cells import METRICS, cell
+from sweeps.cells import METRICS, cell, write_metrics
 
 
 class Told:
@@ -45,6 +46,30 @@ def test_busy_cells_come_last_and_are_waited_for(tmp_path: Path, capsys: pytest.
         assert line.startswith(begins)
     assert "It broke." in lines[1]
     assert "pixel AP 0.700" in lines[0]
+
+
+class Interrupted:
+    """An engine whose sweep is interrupted while processes are at its first three cells."""
+
+    def check(self) -> None:
+        pass
+
+    def run(self, cells: Sequence[Cell], work: Work) -> Generator[Outcome]:
+        assert work is not wait_and_work
+        for each in cells[:3]:
+            write_status(each, State.running, time.time())
+        yield Outcome(3, State.failed, "It broke.")
+        raise KeyboardInterrupt
+
+
+def test_cells_whose_processes_were_ended_do_not_say_that_they_run(tmp_path: Path):
+    cells = [cell(tmp_path, number, seed=number) for number in range(4)]
+    (tmp_path / ".locks").mkdir()
+    write_metrics(cells[1].folder)  # it was just done
+    with FileLock(tmp_path / ".locks" / "cell2.lock"), pytest.raises(KeyboardInterrupt):  # another sweep is at it
+        run_cells(Interrupted(), Plan([], cells))
+    statuses = [read_status(each.folder) for each in cells]
+    assert [each and each.state for each in statuses] == [State.left, State.done, State.running, None]
 
 
 def test_the_death_of_a_cells_process_is_on_record(tmp_path: Path):

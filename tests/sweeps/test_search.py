@@ -68,6 +68,29 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path):
     assert {float(row["validation_score"]) for row in rows} == {score(trial) for trial in before + after}
 
 
+@pytest.mark.parametrize("other", ["c=x,y,z", "e=1,2", "a=interval(0.0,1.0)"])
+def test_it_does_not_go_on_with_other_values_or_keys(other: str, tmp_path: Path):
+    run(Optuna(trials=2), tmp_path)
+    space = [each.line for each in SPACE]
+    before = (tmp_path / "study.journal").read_bytes()
+    with pytest.raises(SettingsError, match="chooses other keys or values"):
+        Optuna(trials=4).open(tmp_path, dimensions(parse([*space, other])))
+    with pytest.raises(SettingsError, match="chooses other keys or values"):
+        Optuna(trials=4).open(tmp_path, dimensions(parse(space[1:])))
+    assert (tmp_path / "study.journal").read_bytes().startswith(before)
+    assert [trial.number for trial in run(Optuna(trials=4), tmp_path)] == [2, 3]
+
+
+def test_a_search_that_was_killed_while_it_chose_goes_on(tmp_path: Path):
+    run(Optuna(trials=2), tmp_path)
+    killed = Optuna(trials=5)
+    killed.open(tmp_path, dimensions(SPACE))
+    killed._study.ask().suggest_float("a", -10.0, 10.0)  # and nothing of b, c, d
+    assert [trial.number for trial in run(Optuna(trials=5), tmp_path)] == [3, 4]
+    with (tmp_path / "search.csv").open(newline="") as file:
+        assert [row["validation_score"] == "" for row in csv.DictReader(file)] == [False, False, True, False, False]
+
+
 def test_a_failed_trial_counts_and_has_no_score(tmp_path: Path):
     search = Optuna(trials=2)
     search.open(tmp_path, dimensions(SPACE))

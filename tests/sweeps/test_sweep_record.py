@@ -1,12 +1,14 @@
 """A sweep is found again by the command that made it, and nobody writes into another's."""
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from cpr_lightning.errors import SettingsError
-from cpr_lightning.sweeps.record import find_sweep, is_cell, open_sweep
+from cpr_lightning.sweeps.record import find_sweep, going_on, is_cell, open_sweep
 
 WORDS = ["category=a,b", "seed=1", "hydra.mode=MULTIRUN"]
 
@@ -25,6 +27,13 @@ def test_the_same_command_finds_its_newest_sweep(tmp_path: Path):
     how = ["sweep.resume=true", "launcher=joblib", "launcher.jobs=2", "logger=none"]
     assert find_sweep(tmp_path, [*how, *reversed(WORDS)]) == tmp_path / "two"
     assert find_sweep(tmp_path, [*WORDS, "branch.dim=16"]) is None
+
+
+@pytest.mark.parametrize("path", ["/runs/plain-1_2.3", "/runs/a b=c, 'd' (e)/s"])
+def test_what_is_said_to_go_on_is_what_a_shell_and_hydra_take(path: str):
+    resume, word = shlex.split(going_on(Path(path)))
+    assert resume == "sweep.resume=true"
+    assert OverridesParser.create().parse_override(word).value() == path
 
 
 def test_paths_mean_another_thing_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -184,7 +184,7 @@ def test_a_cell_that_another_process_is_at(tmp_path: Path, monkeypatch: pytest.M
     held = context.Event()
     other = context.Process(target=hold, args=(tmp_path / ".locks" / "cell0.lock", 1.0, held))
     other.start()
-    assert held.wait(60)
+    assert held.wait(180)
     assert work(here).state is State.running
     assert not here.folder.exists()
     assert work(replace(here, folder=tmp_path / "beside")).state is State.done

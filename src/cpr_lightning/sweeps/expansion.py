@@ -26,16 +26,22 @@ from cpr_lightning.settings import Settings
 from cpr_lightning.sweeps.cell import Cell
 from cpr_lightning.sweeps.words import Swept, parse
 
+_IN_THIS_PROCESS = "cpr_lightning.sweeps.engines.local.Local"
+
 
 def composes_sweep(words: Sequence[str]) -> DictConfig | None:
     """The composition of the first cell, with Hydra's own keys, if ``words`` (overrides alone) compose a sweep.
 
     Raises:
-        SettingsError: they compose nothing.
+        SettingsError: they compose nothing, or one run with what only a sweep can do.
     """
     with _hydra():
         first = _compose([each.words[0] for each in parse(words)])
-    return first if first.hydra.mode is RunMode.MULTIRUN else None
+    if first.hydra.mode is RunMode.MULTIRUN:
+        return first
+    if first.resume is None:  # the words of a cell that is gone on with alone are its sweep's
+        _refuse_keys_of_sweeps(first)
+    return None
 
 
 def expand(words: Sequence[str], folder: Path, prefix: str = "") -> list[Cell]:
@@ -60,6 +66,19 @@ def expand(words: Sequence[str], folder: Path, prefix: str = "") -> list[Cell]:
         made = list(_configurations(swept))
         folders = _folders(folder, prefix, made)
         return [_cell(number, folders[number], *each) for number, each in enumerate(made)]
+
+
+def _refuse_keys_of_sweeps(config: DictConfig) -> None:
+    """One run would ignore them: ``sweep.dry=true``, given without ``-m``, would train."""
+    asked = {
+        "sweep.dry=true": config.sweep.dry,
+        "sweep.resume=true": config.sweep.resume,
+        "search=": config.search,
+        "launcher=": config.launcher.get("_target_") != _IN_THIS_PROCESS,
+    }
+    for key, is_asked in asked.items():
+        if is_asked:
+            raise SettingsError(f"{key} is of use to a sweep alone, and this is one run: add -m, or leave it out.")
 
 
 def _configurations(swept: Sequence[Swept]) -> Iterator[tuple[tuple[str, ...], DictConfig]]:

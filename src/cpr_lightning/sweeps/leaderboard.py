@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from statistics import mean
 
-from rich.console import Console
 from rich.table import Table
 
 from cpr_lightning.reporting.records import METRICS
 from cpr_lightning.sweeps.cell import Cell, Outcome
+from cpr_lightning.terminal import print_table
 
 _HEADS = {"pixel_ap": "pixel AP", "pro": "PRO", "pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 _ROWS = 30
@@ -29,15 +29,15 @@ def print_leaderboard(cells: Sequence[Cell], outcomes: Sequence[Outcome]) -> Non
     ranked = sorted(methods.items(), key=lambda item: _key(item[1]), reverse=True)
     table = Table(title="Means over categories and seeds")
     for key in swept or ["method"]:
-        table.add_column(key)
+        table.add_column(key, overflow="fold")
     for metric in METRICS:
-        table.add_column(_HEADS[metric], justify="right")
+        table.add_column(_HEADS[metric], justify="right", min_width=6)  # 0.1234
     table.add_column("cells", justify="right")
     for method, those in ranked[:_ROWS]:
         numbers = [_mean(those, metric) for metric in METRICS]
         shown = ["–" if value is None else f"{value:.4f}" for value in numbers]
         table.add_row(*(method or ("all",)), *shown, str(len(those)))
-    Console().print(table)
+    print_table(table)
     if len(ranked) > _ROWS:
         print(f"… and {len(ranked) - _ROWS} more methods")
 

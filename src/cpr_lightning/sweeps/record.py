@@ -1,5 +1,7 @@
 """``sweep.yaml``: the commands that a sweep was made by, so that the same command finds it again."""
 
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from cpr_lightning.composing import quoted
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.files import write_text
 from cpr_lightning.sweeps.status import STATUS
@@ -53,6 +56,13 @@ def find_sweep(among: Path, words: Sequence[str]) -> Path | None:
         if any(_essence(each["words"]) == wanted and each["folder"] == here for each in _commands(path))
     ]
     return max(found, key=lambda path: (path.stat().st_ctime, path), default=Path()).parent if found else None
+
+
+def going_on(folder: Path) -> str:
+    """What to add to the command of a sweep to go on with it, as a shell takes it."""
+    plain = re.fullmatch(r"[\w/.:+-]+", str(folder), re.ASCII)
+    word = f"hydra.sweep.dir={folder if plain else quoted(str(folder))}"
+    return f"sweep.resume=true {shlex.quote(word)}"
 
 
 def is_cell(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from cpr_lightning.sweeps.cell import Cell, Outcome, State
 from cpr_lightning.sweeps.engines.engine import Engine, Work
 from cpr_lightning.sweeps.plan import Plan
 from cpr_lightning.sweeps.status import read_status
-from cpr_lightning.sweeps.work import record_failure, wait_and_work, work
+from cpr_lightning.sweeps.work import record_end, record_failure, wait_and_work, work
 
 
 def run_cells(engine: Engine, planned: Plan) -> list[Outcome]:
@@ -30,9 +30,14 @@ def run_cells(engine: Engine, planned: Plan) -> list[Outcome]:
         outcomes.append(outcome)
         board.ended(outcome)
 
-    with board.shown():
-        _run(engine, planned.left, work, ended)
-        _run(engine, busy, wait_and_work, ended)
+    try:
+        with board.shown():
+            _run(engine, planned.left, work, ended)
+            _run(engine, busy, wait_and_work, ended)
+    except KeyboardInterrupt:
+        for cell in planned.left:  # the engine has ended its workers, and they told nobody
+            record_end(cell)
+        raise
     return outcomes
 
 

@@ -1,17 +1,17 @@
 """Choosing what to try next, with Optuna, from what was tried before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpr_lightning.errors import SettingsError
 from cpr_lightning.files import write_csv
 from cpr_lightning.sweeps.words import Swept
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+    from optuna.distributions import BaseDistribution
 
 SCORE = "validation_score"
 _AVERAGED = ("dataset", "category", "seed")  # a trial runs all of them, and has their mean
@@ -46,7 +46,7 @@ class Optuna:
 
     def __init__(self, trials: int = 40, at_once: int = 1, seed: int = 0) -> None:
         self.trials, self.at_once, self.seed = trials, at_once, seed
-        self._swept: list[Swept] = []
+        self._space: dict[str, BaseDistribution] = {}
 
     def check(self) -> None:
         """Refuse what cannot be used.
@@ -70,6 +70,9 @@ class Optuna:
         Args:
             folder: of the sweep.
             swept: what to choose.
+
+        Raises:
+            SettingsError: something else was chosen there.
         """
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -81,16 +84,32 @@ class Optuna:
         )
         # The seed alone would choose the first trials again when a search is gone on with.
         self._study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(self._study.trials))
-        self._swept = list(swept)
+        self._space = {each.key: _distribution(each) for each in swept}
+        for trial in self._study.trials:
+            changed = any(self._space.get(key) != values for key, values in trial.distributions.items())
+            if changed or (trial.value is not None and len(trial.distributions) < len(self._space)):
+                raise SettingsError(
+                    f"The search in {folder} chooses other keys or values ({', '.join(trial.distributions)} in trial "
+                    f"{trial.number}). Give the command with which it was made, or choose another hydra.sweep.dir=."
+                )
 
     def next(self) -> list[Trial]:
         """The trials to run now: first those that were interrupted; none at the end."""
-        running = [trial for trial in self._study.trials if not trial.state.is_finished()]
+        from optuna.trial import TrialState
+
+        running = []
+        for trial in self._study.trials:
+            if trial.state.is_finished():
+                continue
+            if trial.params.keys() == self._space.keys():
+                running.append(trial)
+            else:  # the search was killed while it chose this one's values
+                self._study.tell(trial.number, state=TrialState.FAIL)
         wanted = min(self.at_once, self.trials - len(self._study.trials) + len(running))
-        chosen = [Trial(trial.number, self._words(trial)) for trial in running[:wanted]]
+        chosen = [Trial(trial.number, _words(trial.params)) for trial in running[:wanted]]
         for _ in range(wanted - len(chosen)):
-            trial = self._study.ask()
-            chosen.append(Trial(trial.number, self._words(trial)))
+            trial = self._study.ask(self._space)
+            chosen.append(Trial(trial.number, _words(trial.params)))
         return chosen
 
     def tell(self, trial: Trial, score: float | None, folder: Path) -> None:
@@ -100,7 +119,7 @@ class Optuna:
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
         self._study.tell(trial.number, score, state=state, skip_if_finished=True)
         rows = [
-            [str(each.number), "" if each.value is None else repr(each.value), " ".join(self._words(each))]
+            [str(each.number), "" if each.value is None else repr(each.value), " ".join(_words(each.params))]
             for each in self._study.trials
             if each.state.is_finished()
         ]
@@ -110,21 +129,20 @@ class Optuna:
         """The trials with the highest scores, the best first."""
         done = [trial for trial in self._study.trials if trial.value is not None]
         ranked = sorted(done, key=lambda trial: -(trial.value or 0.0))[:most]
-        return [(trial.value or 0.0, Trial(trial.number, self._words(trial))) for trial in ranked]
-
-    def _words(self, trial: "BaseTrial") -> tuple[str, ...]:
-        """The words of a trial; of a new one, they are chosen by this."""
-        return tuple(_word(trial, each) for each in self._swept)
+        return [(trial.value or 0.0, Trial(trial.number, _words(trial.params))) for trial in ranked]
 
 
-def _word(trial: "BaseTrial", swept: Swept) -> str:
-    key, between = swept.key, swept.between
-    if key in trial.params:
-        value = trial.params[key]
-    elif between is None:
-        value = trial.suggest_categorical(key, list(swept.words))
-    elif isinstance(between.low, int) and isinstance(between.step or 1, int):
-        value = trial.suggest_int(key, between.low, int(between.high), step=int(between.step or 1), log=between.log)
-    else:
-        value = trial.suggest_float(key, between.low, between.high, step=between.step, log=between.log)
-    return str(value) if between is None else f"{key}={value!r}"
+def _distribution(swept: Swept) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    between = swept.between
+    if between is None:
+        return CategoricalDistribution(swept.words)
+    if isinstance(between.low, int) and isinstance(between.step or 1, int):
+        return IntDistribution(between.low, int(between.high), log=between.log, step=int(between.step or 1))
+    return FloatDistribution(between.low, between.high, log=between.log, step=between.step)
+
+
+def _words(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words of a trial; of a key with several words, the value is one of them."""
+    return tuple(value if isinstance(value, str) else f"{key}={value!r}" for key, value in values.items())

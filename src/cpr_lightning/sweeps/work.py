@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +94,15 @@ def record_failure(cell: Cell, error: str, started: float, exit_status: int | No
         write_status(cell, State.failed, started, error=error, exit_status=exit_status)
 
 
+def record_end(cell: Cell) -> None:
+    """Write down that a cell does not run any more, if it says so and nobody is at it: its process was ended."""
+    status = read_status(cell.folder)
+    if status is None or status.state is not State.running or status.config != fingerprint(cell.settings):
+        return
+    with suppress(Timeout), FileLock(_lock(cell), timeout=0):
+        _record_interruption(cell, status.started)
+
+
 def _record_interruption(cell: Cell, started: float) -> None:
     """It may come before the first step, and after the last number was written."""
     with _at_least_said(cell, "interruption"):
@@ -126,9 +135,9 @@ def _alone(cell: Cell, wait: bool) -> Iterator[None]:
         Timeout: another process holds it, and is not to be waited for.
         RunError: another sweep has made another run in its folder meanwhile.
     """
-    locks = cell.folder.parent / _LOCKS
-    locks.mkdir(parents=True, exist_ok=True)
-    with FileLock(locks / f"{cell.name}.lock", timeout=-1 if wait else 0):
+    lock = _lock(cell)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=-1 if wait else 0):
         status = read_status(cell.folder)
         if status is not None and status.config != fingerprint(cell.settings):
             raise RunError(
@@ -136,6 +145,10 @@ def _alone(cell: Cell, wait: bool) -> Iterator[None]:
             )
         cell.folder.mkdir(exist_ok=True)
         yield
+
+
+def _lock(cell: Cell) -> Path:
+    return cell.folder.parent / _LOCKS / f"{cell.name}.lock"
 
 
 @contextmanager

@@ -4,9 +4,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from cpr_lightning.build import build
+from cpr_lightning.build import build_layout
 from cpr_lightning.composing import compose_settings
-from cpr_lightning.data.layout import Layout
 from cpr_lightning.errors import SettingsError
 
 ALL = "all"
@@ -36,7 +35,7 @@ def expand(words: list[str]) -> list[str]:
                 f"{override.input_line}. Run one sweep per data set."
             )
     settings = compose_settings([*(str(override.input_line) for override in about), f"category={ALL}"])
-    layout: Layout = build({**vars(settings.dataset), "_target_": settings.dataset._target_})
+    layout = build_layout(settings.dataset)
     names = layout.categories()
     if not any(word in ("-m", "--multirun") or word.startswith(_SWEEPS) for word in words):
         raise SettingsError(f"category={ALL} is a sweep: add -m, or name one category ({', '.join(names)}).")

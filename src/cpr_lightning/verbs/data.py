@@ -5,8 +5,8 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from cpr_lightning.build import build
-from cpr_lightning.composing import compose_settings
+from cpr_lightning.build import build_layout
+from cpr_lightning.composing import compose_settings, quoted
 from cpr_lightning.data.layout import Layout
 from cpr_lightning.data.survey import COUNTED, Survey, survey
 from cpr_lightning.errors import SettingsError
@@ -39,8 +39,9 @@ def main(words: list[str]) -> int:
     if values is None:
         return 0
     category = values.pop("category", ALL)
-    dataset = compose_settings([*(f"{key}={value}" for key, value in values.items()), f"category={category}"]).dataset
-    layout: Layout = build({**vars(dataset), "_target_": dataset._target_})
+    words = [f"{key}={_as_override(value)}" for key, value in {**values, "category": category}.items()]
+    dataset = compose_settings(words).dataset
+    layout = build_layout(dataset)
     names = _names(layout, dataset) if category == ALL else [category]
     found = [survey(layout, name) for name in names]
     missing = [name for name in layout.known if name not in names] if category == ALL else []
@@ -53,6 +54,12 @@ def main(words: list[str]) -> int:
         print(sentence)
     print("1 problem." if len(problems) == 1 else f"{len(problems)} problems.")
     return 1 if problems else 0
+
+
+def _as_override(value: str) -> str:
+    """A value as it was typed: here, unlike in `cpr train`, a path needs no quotes of Hydra's, but may have them."""
+    in_quotes = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return value if in_quotes or value == "null" else quoted(value)
 
 
 def _names(layout: Layout, dataset: DatasetSettings) -> list[str]:

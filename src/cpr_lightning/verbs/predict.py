@@ -66,7 +66,8 @@ def _readable(paths: list[Path], on_error: str) -> tuple[list[Path], int]:
             read_image(path)
         except DataError as error:
             if on_error == "raise":
-                raise
+                # The sentence names the key of the other verbs.
+                raise DataError(str(error).replace("dataset.on_error=", "on_error=")) from error
             print(f"Skipped: {error}", file=sys.stderr)
         else:
             kept.append(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cpr_lightning.build import build
+from cpr_lightning.build import build_layout
 from cpr_lightning.data.checking import check
 from cpr_lightning.data.samples import Samples
 from cpr_lightning.data.supervised import leave_out_learned
@@ -39,7 +39,7 @@ def run_samples(settings: Settings, folder: Path, values: Mapping[str, str]) -> 
     except OmegaConfBaseException as error:
         raise SettingsError(str(error).splitlines()[0]) from error
     assert isinstance(dataset, DatasetSettings)
-    layout = build({**vars(dataset), "_target_": dataset._target_})
+    layout = build_layout(dataset)
     samples, problems = check(layout.samples(settings.category), dataset.on_error)
     for problem in problems:
         log.warning("Skipped: %s", problem)

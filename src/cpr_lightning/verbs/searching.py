@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import mean
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from cpr_lightning.build import build
@@ -16,11 +15,12 @@ from cpr_lightning.sweeps.cell import State
 from cpr_lightning.sweeps.engines.engine import Engine
 from cpr_lightning.sweeps.expansion import expand
 from cpr_lightning.sweeps.plan import plan
-from cpr_lightning.sweeps.record import open_sweep
+from cpr_lightning.sweeps.record import going_on, open_sweep
 from cpr_lightning.sweeps.running import run_cells
 from cpr_lightning.sweeps.search import SCORE, Optuna, Trial, dimensions
 from cpr_lightning.sweeps.status import finished
 from cpr_lightning.sweeps.words import all_words, parse
+from cpr_lightning.terminal import print_table
 
 _SHOWN = 10
 
@@ -66,7 +66,7 @@ def search(words: Sequence[str], first: DictConfig, engine: Engine, folder: Path
                 told = "failed" if score is None else f"{SCORE} {score:.4f}"
                 print(f"[{trial.number + 1}/{tried.trials}] {told}  {' '.join(trial.words)}", flush=True)
     except KeyboardInterrupt:
-        print(f"cpr: go on with the same command and sweep.resume=true hydra.sweep.dir={folder}", file=sys.stderr)
+        print(f"cpr: go on with the same command and {going_on(folder)}", file=sys.stderr)
         raise
     best = tried.best(_SHOWN)
     if not best:
@@ -100,7 +100,7 @@ def _print(best: Sequence[tuple[float, Trial]], folder: Path) -> None:
         table.add_column(head, justify="right")
     for score, trial in best:
         table.add_row(str(trial.number), f"{score:.4f}", *(_short(word.partition("=")[2]) for word in trial.words))
-    Console().print(table)
+    print_table(table)
     # Printed plainly, to be copied.
     print(f"Best       {' '.join(best[0][1].words)}")
     print(f"Trials     {folder / 'search.csv'}")

@@ -10,12 +10,13 @@ from cpr_lightning.build import build
 from cpr_lightning.errors import RunError, SettingsError
 from cpr_lightning.sweeps.cell import Outcome, State
 from cpr_lightning.sweeps.expansion import expand
+from cpr_lightning.sweeps.foresight import foretell
 from cpr_lightning.sweeps.leaderboard import print_leaderboard
 from cpr_lightning.sweeps.plan import Plan, plan
-from cpr_lightning.sweeps.record import find_sweep, open_sweep
+from cpr_lightning.sweeps.record import find_sweep, going_on, open_sweep
 from cpr_lightning.sweeps.running import run_cells
 from cpr_lightning.sweeps.status import finished
-from cpr_lightning.sweeps.words import all_words
+from cpr_lightning.sweeps.words import all_words, parse
 from cpr_lightning.verbs.experiment import finish
 from cpr_lightning.verbs.searching import search
 
@@ -39,6 +40,9 @@ def sweep(words: Sequence[str], first: DictConfig) -> int:
     for word in words:
         if word.lstrip("+~").startswith(_NOT_OURS):
             raise SettingsError(f"{word}: sweeps are run by launcher=… here (conf/launcher), not by Hydra's plugins.")
+    for each in parse(words):
+        if each.key == "experiment" and len(each.words) > 1:
+            raise SettingsError(f"{each.line}: an experiment brings the sweep that it is; run one after another.")
     engine = build(dict(first.launcher))
     engine.check()
     folder = _folder(words, first)
@@ -46,15 +50,18 @@ def sweep(words: Sequence[str], first: DictConfig) -> int:
         return search(words, first, engine, folder)
     cells = expand(all_words(words, first), folder)
     if first.sweep.dry:
-        _list(plan(cells, folder), folder)
+        planned = plan(cells, folder)
+        _list(planned, folder)
+        _warn(planned)
         return 0
     open_sweep(folder, words, resume=first.sweep.resume)
     planned = plan(cells, folder)
     print(f"{len(cells)} cells in {folder}: {len(planned.done)} done, {len(planned.left)} to run", flush=True)
+    _warn(planned)
     try:
         outcomes = run_cells(engine, planned)
     except KeyboardInterrupt:
-        print(f"cpr: go on with the same command and sweep.resume=true hydra.sweep.dir={folder}", file=sys.stderr)
+        print(f"cpr: go on with the same command and {going_on(folder)}", file=sys.stderr)
         raise
     return _ended(planned, outcomes, folder)
 
@@ -77,6 +84,11 @@ def _list(planned: Plan, folder: Path) -> None:
             print(f"{head:<6}  {cell.folder.relative_to(folder)}  {' '.join(cell.words)}")
     total = len(planned.done) + len(planned.left)
     print(f"{total} cells in {folder}: {len(planned.done)} done, {len(planned.left)} to run")
+
+
+def _warn(planned: Plan) -> None:
+    for sentence in foretell(planned.left):
+        print(f"cpr: {sentence}", file=sys.stderr, flush=True)
 
 
 def _ended(planned: Plan, outcomes: Sequence[Outcome], folder: Path) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cpr_lightning.composing import checked, conf_folder, sentence, with_text_choices
+from cpr_lightning.composing import checked, conf_folder, quoted, sentence, with_text_choices
 from cpr_lightning.errors import CprError, RunError, SettingsError
 from cpr_lightning.job import record_words, run_job
 from cpr_lightning.settings import Settings
@@ -77,7 +78,7 @@ def _run(config: DictConfig, folder: Path) -> int:
     try:
         metrics = run_job(checked(config), folder)
     except KeyboardInterrupt:
-        log.warning("Interrupted. Go on with: cpr train resume=%s", folder)
+        log.warning("Interrupted. Go on with: cpr train %s", shlex.quote(f"resume={folder}"))
         raise
     print_metrics(metrics, folder)
     incomplete = finish([folder], folder) if config.resume is None else False
@@ -103,11 +104,5 @@ def _with_resumed(words: list[str]) -> list[str]:
         os.chdir(started_in)
     # The record stays as it is: what is given now holds for this time, and may be a mistake.
     # One run, also if it was a cell of an experiment.
-    own = ["hydra.mode=RUN", f"hydra.run.dir={_quoted(folder)}", f"resume={_quoted(folder)}"]
+    own = ["hydra.mode=RUN", f"hydra.run.dir={quoted(str(folder))}", f"resume={quoted(str(folder))}"]
     return [*before, *own, *now]
-
-
-def _quoted(path: Path) -> str:
-    """A path as a Hydra override takes it."""
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
