@@ -1,6 +1,7 @@
 """What several tests need: the golden numbers, a small frozen backbone, a folder of generated images."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from cpr_lightning.choices import Reading
 from cpr_lightning.model.backbone import Backbone
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_on():
+    """Where the tests run in the background, Ctrl-C is switched off for them and for what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

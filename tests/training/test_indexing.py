@@ -70,7 +70,7 @@ def test_of_two_that_want_an_index_one_builds_it(
 
     threads = [threading.Thread(target=want, name=name) for name in ("first", "second")]
     threads[0].start()
-    assert began.wait(30)
+    assert began.wait(120)
     threads[1].start()
     for thread in threads:
         thread.join()
