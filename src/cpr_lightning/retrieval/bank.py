@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,13 +17,10 @@ from torch import Tensor
 from cpr_lightning.choices import Codec
 from cpr_lightning.errors import RunError, SettingsError, first_line
 from cpr_lightning.files import replaced
-from cpr_lightning.retrieval.codecs import codec_of, empty_index, learn, stored_scale
+from cpr_lightning.retrieval.bank_file import read_scale, write_scale
+from cpr_lightning.retrieval.codecs import empty_index, learn, stored_scale
 from cpr_lightning.retrieval.resident import RESIDENT_BYTES, Resident
 from cpr_lightning.retrieval.stored import Stored
-
-# Bytes. When FAISS maps a file that ends in its head (with pq's codebook: D kB), it may read beyond the end and die;
-# when it reads it whole, it says so.
-_SMALL = 1 << 24
 
 
 class ReferenceBank:
@@ -120,11 +116,7 @@ class ReferenceBank:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as files:
             for path, index in zip(self._paths(folder, len(self.indexes)), self.indexes, strict=True):
-                temporary = files.enter_context(replaced(path))
-                try:
-                    faiss.write_index(index, str(temporary))
-                except RuntimeError as error:  # FAISS's own exception for every failed write, a full disk among them
-                    raise OSError(f"{path} could not be written; the disk may have no space left") from error
+                write_scale(index, files.enter_context(replaced(path)), path)
 
     @classmethod
     def load(
@@ -150,7 +142,9 @@ class ReferenceBank:
         """
         bank = cls(shapes, codec)
         paths = cls._paths(folder, len(bank.shapes))
-        bank.indexes = [_read(path, shape, codec, writable) for path, shape in zip(paths, bank.shapes, strict=True)]
+        bank.indexes = [
+            read_scale(path, shape, codec, writable) for path, shape in zip(paths, bank.shapes, strict=True)
+        ]
         counts = {index.ntotal // (shape[0] * shape[1]) for index, shape in zip(bank.indexes, bank.shapes, strict=True)}
         if len(counts) != 1:
             raise RunError(f"The scales in {folder} hold different numbers of references: {sorted(counts)}.")
@@ -192,30 +186,3 @@ class ReferenceBank:
     @staticmethod
     def _paths(folder: Path, scales: int) -> list[Path]:
         return [folder / f"scale{number}.faiss" for number in range(1, scales + 1)]
-
-
-def _read(path: Path, shape: tuple[int, int, int], codec: Codec, writable: bool) -> "faiss.IndexFlatCodes":
-    """One scale's index from its file, mapped unless ``writable``; a RunError if it is not what is asked for."""
-    height, width, dim = shape
-    if not path.is_file():
-        raise RunError(f"{path} is missing: the run is incomplete. Train it again, or finish it with resume=.")
-    try:
-        if path.stat().st_size < _SMALL:
-            faiss.read_index(str(path))
-        index = faiss.read_index(str(path), 0 if writable else faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
-        raise RunError(
-            f"{path} cannot be read as a FAISS index; it may have been cut short. Copy it again, or train the run "
-            "again."
-        ) from error
-    found = codec_of(index)
-    if index.d != dim or found is not codec:
-        kind = found.value if found is not None else type(index).__name__
-        raise RunError(
-            f"{path} holds {index.d} numbers a vector as {kind}, but the run's config.yaml says {dim} as {codec.value}."
-            " The file belongs to another run."
-        )
-    assert isinstance(index, faiss.IndexFlatCodes)
-    if index.ntotal % (height * width) or index.codes.size() != index.ntotal * index.code_size:
-        raise RunError(f"{path} does not hold whole images of {height} × {width} cells; train the run again.")
-    return index
