@@ -1,11 +1,11 @@
 """Kill a sweep again and again, and see what is left of it.
 
-    python experiments/robustness/fault_drill.py --folder DIR [--kills 10] [--seed 0] [--launcher local joblib]
+    python experiments/robustness/fault_drill.py --folder DIR [--kills 10] [--latest 20] [--launcher local joblib]
 
 24 tiny cells, one of which can never succeed. The whole tree of processes is killed with signal 9 at random moments,
 and the same command is run again. At the end 23 cells must be complete, with the numbers of a sweep that nobody
 disturbed, one failure must be on record, every file must be whole, and no index may have been computed twice. Writes
-``fault_drill.json`` beside this file.
+``fault_drill.json`` beside this file; what other launchers came to stays in it.
 """
 
 import argparse
@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="for data and runs; must not exist")
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--latest", type=float, default=20, help="seconds after a start; joblib's workers start later")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--launcher", nargs="+", default=["local", "joblib"])
     asked = parser.parse_args()
@@ -59,10 +60,14 @@ def main() -> None:
     sweep(whole, root / "index_of_undisturbed", "local").wait()
     expected = {run.name: numbers(run) for run in complete(whole)}
     assert len(expected) == 23, sorted(expected)
-    drills = {name: drill(root, name, asked.kills, random.Random(asked.seed), expected) for name in asked.launcher}
     environment = {key: describe_environment()[key] for key in ("commit", "processor", "cores", "python", "platform")}
-    content = {"command": sys.argv[1:], "environment": environment, "drills": drills}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    drills = {}
+    for name in asked.launcher:
+        result = drill(root, name, asked.kills, asked.latest, random.Random(asked.seed), expected)
+        drills[name] = {"command": sys.argv[1:], "environment": environment} | result
+    record = Path(__file__).with_suffix(".json")
+    before = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    record.write_text(json.dumps(before | drills, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(drills, indent=2))
     sys.exit(0 if all(each["passed"] for each in drills.values()) else 1)
 
@@ -98,7 +103,7 @@ def sweep(folder: Path, cache: Path, launcher: str) -> "subprocess.Popen[bytes]"
 
 
 def drill(
-    root: Path, launcher: str, kills: int, chance: random.Random, expected: dict[str, dict[str, Any]]
+    root: Path, launcher: str, kills: int, latest: float, chance: random.Random, expected: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """One sweep, killed, and gone on with until it ends by itself."""
     folder, cache = root / launcher, root / f"index_of_{launcher}"
@@ -107,7 +112,7 @@ def drill(
     while len(moments) < kills:
         process = sweep(folder, cache, launcher)
         # From the import of torch on, through several cells.
-        moment = round(chance.uniform(4, 20), 2)
+        moment = round(chance.uniform(4, latest), 2)
         try:
             process.wait(moment)
             break  # everything was done before the next kill: say so
