@@ -1,8 +1,13 @@
 """Cells that will not find their images are named before the first one starts."""
 
+import errno
 from pathlib import Path
 
+import pytest
+
 from cpr_lightning.data.tiny import write_tiny
+from cpr_lightning.settings import DatasetSettings
+from cpr_lightning.sweeps import foresight
 from cpr_lightning.sweeps.foresight import foretell
 from sweeps.cells import cell
 
@@ -27,3 +32,12 @@ def test_many_are_counted(tmp_path: Path):
     told = foretell([cell(tmp_path, number, category=f"c{number}") for number in range(8)])
     assert len(told) == 6
     assert told[-1] == "3 more categories have such a fault."
+
+
+def test_what_may_not_be_read_stops_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused(dataset: DatasetSettings) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", dataset.root)
+
+    monkeypatch.setattr(foresight, "build_layout", refused)
+    (told,) = foretell([cell(tmp_path)])
+    assert told.startswith("cell0 will fail: /data")

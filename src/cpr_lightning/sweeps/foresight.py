@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cpr_lightning.build import build_layout
-from cpr_lightning.errors import CprError
+from cpr_lightning.errors import CprError, system_sentence
 from cpr_lightning.sweeps.cell import Cell
 
 _NAMED = 5
@@ -22,8 +22,9 @@ def foretell(cells: Sequence[Cell]) -> list[str]:
         settings = those[0].settings
         try:
             build_layout(settings.dataset).samples(settings.category)
-        except CprError as error:
+        except (CprError, OSError) as error:
+            told = system_sentence(error) if isinstance(error, OSError) else str(error)
             which = those[0].name if len(those) == 1 else f"{those[0].name} and {len(those) - 1} more"
-            sentences.append(f"{which} will fail: {error}")
+            sentences.append(f"{which} will fail: {told}")
     more = [f"{len(sentences) - _NAMED} more categories have such a fault."] if len(sentences) > _NAMED else []
     return [*sentences[:_NAMED], *more]

@@ -166,7 +166,7 @@ def _threads(values: dict[str, str]) -> int:
     threads = _number(values, "threads", torch.get_num_threads())
     cores = os.cpu_count() or 1
     if threads > _THREADS_A_CORE * cores:
-        raise SettingsError(f"threads={threads} are too many: this machine has {cores} cores.")
+        raise SettingsError(f"threads={threads} are too many: this machine has {cores} cores; give as many, or fewer.")
     return threads
 
 
